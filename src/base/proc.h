@@ -1,0 +1,92 @@
+/*
+ * What a process does to itself and to its surroundings: descriptors, identity, pid file,
+ * systemd.
+ */
+#ifndef MU_BASE_PROC_H
+#define MU_BASE_PROC_H
+
+#include <muster/arena.h>
+#include <muster/types.h>
+
+/** Close every descriptor from `first` on. Async-signal-safe: for a child before exec. */
+void mu_close_from(int first);
+
+/** Set or clear close-on-exec. Returns false with errno. */
+bool mu_set_cloexec(int fd, bool is_on);
+
+/**
+ * In a forked child that is about to exec: default handlers for every signal and an empty signal
+ * mask. Async-signal-safe.
+ */
+void mu_signals_default(void);
+
+/**
+ * Split a command into words: blanks separate, single and double quotes group, a backslash takes
+ * the next character as it is (inside double quotes too).
+ * Returns: NULL-terminated vector in the arena, or NULL when out of memory or a quote is open.
+ */
+char **mu_argv_split(struct mu_arena *a, struct mu_str command);
+
+/** Who a process is to become, resolved by the supervisor so that a child needs no name service. */
+struct mu_identity {
+    uid_t uid;
+    gid_t gid;
+    const gid_t *groups; /**< supplementary, with gid */
+    size_t n_groups;
+    const char *user; /**< as written, for messages */
+    const char *home; /**< of the user, or "/" */
+};
+
+/**
+ * Resolve User and Group as the configuration writes them: a name, or "#" and a number. Without a
+ * group the user's own is taken.
+ * Returns: MU_OK; MU_NOENT with a message in *err; MU_NOMEM.
+ */
+MU_NODISCARD
+enum mu_rc mu_identity_resolve(struct mu_arena *a, struct mu_str user, struct mu_str group,
+                               struct mu_identity *id, struct mu_str *err);
+
+/**
+ * Become `id` for good: groups, gid, uid; bounding, ambient, inheritable, permitted and effective
+ * capabilities are emptied, and it is verified that root cannot be had back. Does nothing but the
+ * latter when the process is not root and already is `id`.
+ * Returns: MU_OK; MU_DENIED with a message in `err`: the caller must exit.
+ * Units:   err_cap in bytes.
+ */
+MU_NODISCARD
+enum mu_rc mu_identity_assume(const struct mu_identity *id, char *err, size_t err_cap);
+
+/** Let the process dump core although it changed its user (CoreDumpDirectory). False with errno. */
+bool mu_allow_core_dumps(void);
+
+/** Create a directory and its parents with `mode`. Returns MU_OK also when it exists, or MU_EIO. */
+MU_NODISCARD
+enum mu_rc mu_mkdir_all(const char *path, mode_t mode);
+
+/**
+ * Write `pid` and a newline to `path`: to a new file beside it, then renamed, so a reader sees
+ * the old pid or the new one and a symbolic link is replaced, not followed.
+ * Returns: MU_OK, or MU_EIO with errno.
+ */
+MU_NODISCARD
+enum mu_rc mu_pidfile_write(const char *path, pid_t pid);
+
+/** The pid in `path`. Returns MU_OK; MU_NOENT (no file); MU_BAD (no pid in it); MU_EIO (errno). */
+MU_NODISCARD
+enum mu_rc mu_pidfile_read(const char *path, pid_t *pid);
+
+/**
+ * Tell systemd: `state` is lines such as "READY=1\nSTATUS=…". Does nothing without NOTIFY_SOCKET.
+ * Returns: MU_OK (sent); MU_NOENT (no socket is named); MU_EIO with errno.
+ * Spec:    sd_notify(3)
+ */
+enum mu_rc mu_sd_notify(const char *state);
+
+/** READY=1 with MAINPID and STATUS (may be NULL). */
+enum mu_rc mu_sd_ready(const char *status);
+/** RELOADING=1 with MONOTONIC_USEC, as Type=notify-reload wants it. */
+enum mu_rc mu_sd_reloading(void);
+/** STOPPING=1. */
+enum mu_rc mu_sd_stopping(void);
+
+#endif
