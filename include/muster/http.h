@@ -27,17 +27,22 @@ enum mu_method {
 
 enum mu_method mu_method_parse(struct mu_str name);
 struct mu_str mu_method_name(enum mu_method m);
-/** "Not Found" for 404; "Unknown" style fallback never empty. */
+/** Room for an Allow value that names every method. */
+#define MU_ALLOW_MAX 160
+/** Write an Allow value such as "GET,HEAD,OPTIONS" for a method set. Returns its length. */
+size_t mu_method_allow(unsigned mask, char buf[MU_ALLOW_MAX]);
+/** "Not Found" for 404, static storage; "Unknown Reason" for what has no phrase, never empty. */
 struct mu_str mu_status_reason(enum mu_status s);
-/** "404 Not Found", static storage. */
+/** "404 Not Found", static storage; p == NULL for a status without a phrase. */
 struct mu_str mu_status_line(enum mu_status s);
 /** Does the status forbid a body (1xx, 204, 304)? */
 bool mu_status_has_no_body(enum mu_status s);
 
 /**
  * Decode %XX in place of a copy and remove dot segments, once, before any check (RFC 3986 section 5.2.4).
- * `merge_slashes` folds "//". An encoded slash is kept encoded, decoded or refused as `encoded_slashes` says.
- * Returns: MU_OK; MU_BAD (bad escape, NUL); MU_NOENT (an encoded slash that is refused: httpd answers 404).
+ * `merge_slashes` folds "//". An encoded slash is kept encoded, decoded or refused as `slashes` says.
+ * Returns: MU_OK, *path is a copy with a NUL behind it; MU_BAD: bad escape, above the root, not starting with '/'
+ *          (400); MU_NOENT: an encoded NUL or an encoded slash that is refused (404, as httpd); MU_NOMEM.
  */
 enum mu_encoded_slashes { MU_SLASHES_REFUSE, MU_SLASHES_DECODE, MU_SLASHES_KEEP };
 MU_NODISCARD enum mu_rc mu_uri_path_decode(struct mu_arena *a, struct mu_str raw, bool merge_slashes,

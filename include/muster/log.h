@@ -1,4 +1,6 @@
-/* The error log: levels per module as httpd's LogLevel, unique tags, httpd's default line format. */
+/*
+ * The error log: levels per module as httpd's LogLevel, unique tags, httpd's default line format.
+ */
 #ifndef MUSTER_LOG_H
 #define MUSTER_LOG_H
 
@@ -17,23 +19,33 @@ struct mu_log; /**< a destination with its levels; one for the main server, one 
 struct mu_log_ctx {
     const struct mu_log *log; /**< NULL: the process's main log */
     struct mu_str client;     /**< "address:port" */
-    const uint8_t *levels;    /**< per-module levels of the directory (index: module index), or NULL */
+    const uint8_t *levels;    /**< levels of the directory (base/loglevel.h), or NULL */
+    const void *request;      /**< struct mu_req for ErrorLogFormat's items, or NULL */
 };
 
-/** Is (module, level) on in `ctx` (NULL: main log)? `module` is the name without "mod_", such as "core". */
+/**
+ * Is (module, level) on in `ctx` (NULL: main log)? `module` is the name without "mod_", such as
+ * "core".
+ */
 bool mu_log_is_on(const struct mu_log_ctx *ctx, const char *module, enum mu_log_level level);
 
 /**
  * One line: "[date] [module:level] [pid N:tid N] [client A] TAG: text". Use MU_LOG.
- * Context: any; never suspends. A line is one write of at most 8 KiB; control bytes are escaped as httpd does.
+ * Context: any; never suspends. A line is one write of at most 8 KiB; control bytes are escaped
+ *          as httpd does.
  */
 void mu_log_write(const struct mu_log_ctx *ctx, const char *module, enum mu_log_level level,
                   const char *tag, const char *fmt, ...) MU_PRINTF(5, 6);
 
+/** Where the next mu_log_write of this thread was called from, for ErrorLogFormat's %F. */
+void mu_log_at(const char *file, int line);
+
 #define MU_LOG(ctx, module, level, tag, ...)                                                       \
     do {                                                                                           \
-        if (mu_log_is_on((ctx), (module), (level)))                                                \
+        if (mu_log_is_on((ctx), (module), (level))) {                                              \
+            mu_log_at(__FILE__, __LINE__);                                                         \
             mu_log_write((ctx), (module), (level), (tag), __VA_ARGS__);                            \
+        }                                                                                          \
     } while (0)
 
 #endif

@@ -90,6 +90,8 @@ struct mu_module {
 
 /** Report an error that belongs to no single directive (or to one at file:line). Always returns MU_BAD. */
 enum mu_rc mu_config_error(struct mu_config *config, const char *fmt, ...) MU_PRINTF(2, 3);
+/** Report a warning; the configuration stays valid. */
+void mu_config_warn(struct mu_config *config, const char *fmt, ...) MU_PRINTF(2, 3);
 /** The servers of the configuration: 0 is the main one; NULL at the end. And the merged conf of a module there. */
 const struct mu_vhost *mu_config_vhost(const struct mu_config *config, size_t i);
 const void *mu_vhost_conf(const struct mu_vhost *v, const struct mu_module *m);

@@ -162,6 +162,11 @@ MU_MAY_SUSPEND struct mu_req *mu_subreq_lookup(struct mu_req *r, struct mu_str p
 /** The same for a file name in r->filename's directory whose stat is known (listings): no stat is made. */
 MU_MAY_SUSPEND struct mu_req *mu_subreq_lookup_file(struct mu_req *r, struct mu_str name,
                                                     const struct mu_finfo *fi);
+/**
+ * The request `sub` was looked up for becomes what `sub` found: path, query, file, type, handler, configuration.
+ * The hook that calls it then returns MU_STATUS_NONE, and the handler phase serves that file (DirectoryIndex).
+ */
+void mu_subreq_adopt(struct mu_req *sub);
 /** Run a looked-up sub-request's handler; its body goes into r's output. */
 MU_MAY_SUSPEND enum mu_status mu_subreq_run(struct mu_req *sub);
 /**
@@ -177,6 +182,8 @@ MU_MAY_SUSPEND enum mu_status mu_internal_redirect(struct mu_req *r, struct mu_s
 struct mu_str mu_req_scheme(const struct mu_req *r);
 /** Host for self-referential URLs, by UseCanonicalName. */
 struct mu_str mu_req_server_name(const struct mu_req *r);
+/** ServerName of a server, whatever the client called it (%v); the machine's name when there is none. */
+struct mu_str mu_vhost_server_name(const struct mu_vhost *v);
 /** Port for self-referential URLs, by UseCanonicalPhysicalPort. */
 uint16_t mu_req_server_port(const struct mu_req *r);
 /** "scheme://host[:port]path", path encoded already. */

@@ -9,6 +9,7 @@
 
 #include <muster/list.h>
 #include <muster/types.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -29,7 +30,7 @@ struct mu_io {
     int fd;             /**< -1 when closed */
     uint8_t ready;      /**< enum mu_ready as last known; maintained by the engine */
     uint8_t flags;      /**< engine-private */
-    uint16_t unused;
+    uint16_t slot;      /**< engine-private */
     struct mu_reactor *reactor; /**< NULL until first registered */
     /**
      * Called in the reactor (no fiber) when readiness `events` arrive and no fiber waits on this io.
@@ -44,11 +45,23 @@ struct mu_io {
 /** An absolute deadline `ms` milliseconds from now (the coarse clock); MU_NEVER when ms < 0. */
 int64_t mu_deadline(int64_t ms);
 
+/**
+ * Run fn(arg) in a reactor's thread soon: see mu_reactor_post(). The storage is the caller's and lives
+ * until fn runs.
+ */
+struct mu_post {
+    struct mu_post *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
 /** A flag one party raises and one fiber waits for; stays raised until consumed by mu_wait. */
 struct mu_wake {
     bool is_raised;
+    atomic_bool is_posted;      /**< engine-private: a remote raise is on its way */
     struct mu_list waiters;     /**< engine-private */
     struct mu_reactor *reactor; /**< the reactor whose fibers wait for it */
+    struct mu_post post;        /**< engine-private: carries a remote raise */
 };
 /** Prepare; call on the thread whose fiber will wait. */
 void mu_wake_init(struct mu_wake *w);
@@ -63,11 +76,16 @@ struct mu_wait_item {
     unsigned want; /**< enum mu_ready bits for an io */
     struct mu_wake *wake;
     unsigned got; /**< out: ready bits; 1 for a wake (which is thereby consumed) */
+    struct mu_list link;    /**< engine-private */
+    struct mu_fiber *fiber; /**< engine-private */
 };
 
 /**
  * Park the calling fiber until one of `items` is ready, the deadline passes, or the fiber is cancelled.
- * Returns:  MU_OK (some got != 0); MU_TIMEOUT; MU_GONE when cancelled (at once, and for every later call).
+ * An io is ready when a bit of `want` is; its `got` shows MU_HANGUP as well. want = MU_HANGUP waits for the
+ * peer to leave. Readiness may turn out to be none: try the operation, and wait again on MU_AGAIN.
+ * Returns:  MU_OK (some got != 0); MU_TIMEOUT; MU_GONE when cancelled (at once, and for every later call);
+ *           MU_NOMEM when the kernel refuses to watch one more descriptor.
  * Units:    deadline_ms on the mu_now_ms() clock; MU_NEVER for none.
  * Context:  fiber, or offloaded code (the parked fiber waits for it); hold no locks.
  */
@@ -79,12 +97,24 @@ MU_MAY_SUSPEND enum mu_rc mu_yield(void);
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_sleep(int64_t ms);
 /** Has the calling fiber been cancelled? */
 bool mu_is_cancelled(void);
+/**
+ * Fairness: account `bytes` moved without waiting and yield when it has become much (mu_read, mu_write_all
+ * and their kin do so themselves; loops over mu_try_* on a fiber should). Returns MU_GONE when cancelled.
+ */
+MU_MAY_SUSPEND enum mu_rc mu_spent(size_t bytes);
 
 /**
  * Take over `fd` (made non-blocking and close-on-exec). It is registered with the calling thread's
  * reactor when first waited for, or at once when on_ready is set before mu_io_watch().
  */
 void mu_io_init(struct mu_io *io, int fd);
+/**
+ * The same for a connected stream socket that is non-blocking and close-on-exec already (accept4 and
+ * socketpair set both): makes no system call.
+ */
+void mu_io_init_socket(struct mu_io *io, int fd);
+/** Another process may hold a copy of the descriptor: unregister it explicitly before it is closed. */
+void mu_io_share(struct mu_io *io);
 /** Register now, so that on_ready is called. Reactor thread. */
 MU_NODISCARD enum mu_rc mu_io_watch(struct mu_io *io);
 /** Unregister without closing; returns the descriptor (still non-blocking). */
@@ -154,6 +184,7 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_file_pread(int fd, void *buf, size_t n
 struct mu_timer {
     struct mu_list link; /**< engine-private */
     int64_t deadline_ms;
+    int64_t due_ms; /**< engine-private: when its queue looks at it, never after deadline_ms */
     void (*fn)(struct mu_timer *t);
 };
 void mu_timer_init(struct mu_timer *t, void (*fn)(struct mu_timer *t));
