@@ -1,0 +1,193 @@
+"""What counts as a difference between two servers' answers, and the list of those kept on purpose."""
+import fnmatch
+import re
+import tomllib
+
+IGNORED_HEADERS = (b"date", b"server")
+SIGNATURE = re.compile(rb"(Apache|Muster)/\d+\.\d+\.\d+( \([^)]*\))?")
+LOG_TIME = re.compile(rb"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]")
+BUILTIN_PAGE = re.compile(rb"(?is)\A(<!DOCTYPE[^>]*>\s*)?<html[^>]*>.*<title>(.*?)</title>.*</html>\s*\Z")
+MULTIPART = re.compile(rb"multipart/byteranges; *boundary=\"?([^\";]+)\"?")
+
+
+class Difference:
+    """One part of one request in which the servers differ."""
+
+    def __init__(self, request, part, apache, muster):
+        self.request, self.part, self.apache, self.muster = request, part, apache, muster
+
+    def __str__(self):
+        return "%s: %s\n      apache: %s\n      muster: %s" % (
+            self.request, self.part, shorten(self.apache), shorten(self.muster))
+
+
+def shorten(value):
+    text = repr(value)
+    return text if len(text) < 2000 else text[:1960] + "… (%d characters)" % len(text)
+
+
+class KeptList:
+    """differences.toml: what is kept, why, and whether it was seen."""
+
+    def __init__(self, path):
+        with open(path, "rb") as f:
+            data = tomllib.load(f)
+        self.entries = data.get("difference", [])
+        self.pages = data.get("builtin_pages")
+        for entry in self.entries:
+            entry["seen"] = False
+            missing = {"case", "request", "part", "reason"} - entry.keys()
+            if missing:
+                raise ValueError("%s: a difference without %s: %s" % (path, ", ".join(sorted(missing)), entry))
+
+    def keeps(self, case, difference):
+        """Is this difference listed? Marks the entry as seen."""
+        for entry in self.entries:
+            parts = entry["part"] if isinstance(entry["part"], list) else [entry["part"]]
+            names = entry["request"] if isinstance(entry["request"], list) else [entry["request"]]
+            if entry["case"] == case and matches(difference.part, parts) and matches(difference.request, names):
+                if all(entry.get(side, value) == value for side, value in (
+                        ("apache", text(difference.apache)), ("muster", text(difference.muster)))):
+                    entry["seen"] = True
+                    return True
+        return False
+
+    def stale(self, cases):
+        return [e for e in self.entries if not e["seen"] and e["case"] in cases]
+
+
+def matches(name, patterns):
+    return any(name == p or fnmatch.fnmatchcase(name, p) for p in patterns)
+
+
+def text(value):
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def builtin_page(response):
+    """The title of a page that the server made up itself, or None."""
+    if response.status[:1] not in "345" or response.status == "304":
+        return None
+    m = BUILTIN_PAGE.match(response.body)
+    return m[2] if m and m[2].startswith(response.status.encode()) else None
+
+
+class Normaliser:
+    """Brings one server's answers to the form in which they are compared."""
+
+    def __init__(self, addresses, masks):
+        self.addresses = [a.encode() for a in addresses]
+        self.masks = masks
+
+    def bytes(self, data):
+        for address, name in zip(self.addresses, (b"ADDR", b"ADDR2")):
+            data = re.sub(rb"(?<![\d.])" + re.escape(address) + rb"(?![\d.])", name, data)
+        data = SIGNATURE.sub(b"SERVER", data)
+        for pattern, replacement in self.masks:
+            data = pattern.sub(replacement, data)
+        return data
+
+    def headers(self, response, is_page):
+        found = {}
+        boundary = self.boundary(response)
+        for name, value in response.headers + [(b"trailer " + n, v) for n, v in response.trailers]:
+            if name in IGNORED_HEADERS or (is_page and name in (b"content-length", b"transfer-encoding")):
+                continue
+            if boundary and name == b"content-length":
+                value = str(len(response.body.replace(boundary, b"BOUNDARY"))).encode()
+            if boundary:
+                value = value.replace(boundary, b"BOUNDARY")
+            if name == b"allow":    # a set: Apache's order changes from one start to the next
+                value = b",".join(sorted(value.replace(b" ", b"").split(b",")))
+            found.setdefault(name, []).append(self.bytes(value))
+        return found
+
+    def boundary(self, response):
+        for value in response.header(b"content-type"):
+            m = MULTIPART.match(value)
+            if m:
+                return m[1]
+        return None
+
+    def body(self, response):
+        boundary = self.boundary(response)
+        body = response.body.replace(boundary, b"BOUNDARY") if boundary else response.body
+        return self.bytes(body)
+
+    def log(self, line, lengths):
+        """A log line without the time, and without the lengths that differ because Server or a built-in page does."""
+        line = LOG_TIME.sub(b"[TIME]", self.bytes(line))
+        for number in lengths:
+            # not behind the request line: there stands the status, which may be the same number
+            line = re.sub(rb"(?<![\w.])(?<!\" )%d(?![\w.])" % number, b"LENGTH", line)
+        return line
+
+
+def own_lengths(response, is_page):
+    """The lengths of a response that are a server's own: with its Server header, its built-in page, its boundary."""
+    found = {response.wire_len, response.wire_len + response.sent_len}
+    if is_page or MULTIPART.match(b"".join(response.header(b"content-type"))):
+        found.add(len(response.body))
+    return found - {0}
+
+
+def compare_pair(name, sides, kept):
+    """Differences between two responses to one request. sides: for each server (response, normaliser)."""
+    (a, na), (m, nm) = sides
+    found = []
+    pages = builtin_page(a), builtin_page(m)
+    is_page = bool(kept.pages and all(pages))
+    if a.status != m.status:
+        found.append(Difference(name, "status", a.status, m.status))
+    ha, hm = na.headers(a, is_page), nm.headers(m, is_page)
+    for header in sorted(ha.keys() | hm.keys()):
+        va, vm = ha.get(header), hm.get(header)
+        if va != vm:
+            found.append(Difference(name, "header:" + header.decode("latin-1"), join(va), join(vm)))
+    ba, bm = (pages if is_page else (na.body(a), nm.body(m)))
+    if ba != bm:
+        found.append(Difference(name, "body", ba, bm))
+    return found, is_page
+
+
+def join(values):
+    return None if values is None else b" | ".join(values)
+
+
+def compare_talks(names, talks, logs, normalisers, kept):
+    """All differences on one connection; `names` has one name for each request on it.
+
+    Returns them and, for each server, the set of lengths that are its own (see own_lengths).
+    """
+    apache, muster = talks
+    found = []
+    lengths = [[], []]
+    for i, name in enumerate(names):
+        pair = [t.responses[i] if i < len(t.responses) else None for t in talks]
+        if None in pair:
+            if pair[0] is not pair[1]:
+                found.append(Difference(name, "status", *(r and r.status for r in pair)))
+            continue
+        if apache.informational[i] != muster.informational[i]:
+            found.append(Difference(name, "informational", apache.informational[i], muster.informational[i]))
+        more, is_page = compare_pair(name, list(zip(pair, normalisers)), kept)
+        found += more
+        for side, response in zip(lengths, pair):
+            side.append(own_lengths(response, is_page))
+    if (apache.end, apache.extra) != (muster.end, muster.extra):
+        found.append(Difference(names[-1], "end", (apache.end, apache.extra), (muster.end, muster.extra)))
+    found += compare_logs(names, logs, normalisers, lengths)
+    return found, [set().union(*side) for side in lengths]
+
+
+def compare_logs(names, logs, normalisers, lengths):
+    """Differences between access-log lines; lengths holds, for each server, a set for each response."""
+    shown = []
+    for lines, normaliser, own in zip(logs, normalisers, lengths):
+        shown.append([normaliser.log(line, own[i] if i < len(own) else ()) for i, line in enumerate(lines)])
+    found = []
+    for i in range(max(map(len, shown), default=0)):
+        a, m = (side[i] if i < len(side) else None for side in shown)
+        if a != m:
+            found.append(Difference(names[min(i, len(names) - 1)], "log", a, m))
+    return found
