@@ -9,7 +9,10 @@ struct mu_mutex {
     pthread_mutex_t m;
 };
 
-#define MU_MUTEX_INIT { PTHREAD_MUTEX_INITIALIZER }
+#define MU_MUTEX_INIT                                                                              \
+    {                                                                                              \
+        PTHREAD_MUTEX_INITIALIZER                                                                  \
+    }
 
 /** Lock; held for a few instructions, never across anything that carries MU_MAY_SUSPEND. */
 void mu_mutex_lock(struct mu_mutex *m);

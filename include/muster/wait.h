@@ -19,7 +19,7 @@ struct mu_fiber;
 enum mu_ready {
     MU_READABLE = 1, /**< a read will not block: data, end of file or an error */
     MU_WRITABLE = 2,
-    MU_HANGUP = 4, /**< the peer closed its sending side, or both (EPOLLRDHUP, EPOLLHUP, EPOLLERR) */
+    MU_HANGUP = 4, /**< the peer closed its sending side, or both (RDHUP, HUP, ERR) */
 };
 
 /**
@@ -27,10 +27,10 @@ enum mu_ready {
  * Readiness is remembered (edge-triggered registration, once): a try-call that hits EAGAIN clears it.
  */
 struct mu_io {
-    int fd;             /**< -1 when closed */
-    uint8_t ready;      /**< enum mu_ready as last known; maintained by the engine */
-    uint8_t flags;      /**< engine-private */
-    uint16_t slot;      /**< engine-private */
+    int fd;                     /**< -1 when closed */
+    uint8_t ready;              /**< enum mu_ready as last known; maintained by the engine */
+    uint8_t flags;              /**< engine-private */
+    uint16_t slot;              /**< engine-private */
     struct mu_reactor *reactor; /**< NULL until first registered */
     /**
      * Called in the reactor (no fiber) when readiness `events` arrive and no fiber waits on this io.
@@ -75,7 +75,7 @@ struct mu_wait_item {
     struct mu_io *io;
     unsigned want; /**< enum mu_ready bits for an io */
     struct mu_wake *wake;
-    unsigned got; /**< out: ready bits; 1 for a wake (which is thereby consumed) */
+    unsigned got;           /**< out: ready bits; 1 for a wake (which is thereby consumed) */
     struct mu_list link;    /**< engine-private */
     struct mu_fiber *fiber; /**< engine-private */
 };
@@ -149,12 +149,14 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_connect(struct mu_io *io, const struct
 struct mu_pipe_dir {
     struct mu_io *from, *to;
     uint64_t bytes;       /**< out: moved */
-    bool may_close_early; /**< the peer may stop reading: then this direction ends without an error */
+    bool may_close_early; /**< the peer may stop reading: the direction ends without an error */
     enum mu_rc end;       /**< out: MU_EOF when it ended in order */
 };
 /**
  * Copy both ways until both directions ended, waiting for whichever can move: never read-all-then-write,
- * so two peers that both write first cannot deadlock. An end of file is passed on by shutdown(SHUT_WR).
+ * so two peers that both write first cannot deadlock (what neither reads goes to a temporary file). An end
+ * of file is passed on by shutdown(SHUT_WR), to a pipe by closing it. `b` may be NULL: one way only.
+ * Returns: MU_OK when both ended in order, else why it stopped; `end` of each direction tells more.
  * `idle_ms` is the longest time without a byte in either direction.
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_pump(struct mu_pipe_dir *a, struct mu_pipe_dir *b,

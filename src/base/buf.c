@@ -104,8 +104,6 @@ static struct mu_str html_entity(char c)
         return MU_S("&gt;");
     case '"':
         return MU_S("&quot;");
-    case '\'':
-        return MU_S("&#39;");
     default:
         return MU_STR_NULL;
     }

@@ -115,13 +115,13 @@ static void read_lines(struct mu_config *c, const char *const *lines)
 {
     struct mu_reader r = { .c = c, .a = c->arena, .at = c->tree, .file = MU_CONF_CMDLINE };
 
-    for (; lines && *lines && !c->priv->wants_restart; lines++) {
+    for (; lines && *lines && !mu_read_is_over(&r); lines++) {
         struct mu_str line = mu_str_trim(mu_str_c(*lines));
 
         if (line.n && line.p[0] != '#')
             mu_read_line(&r, line);
     }
-    if (!c->priv->wants_restart)
+    if (!mu_read_is_over(&r))
         mu_read_end(&r);
 }
 
@@ -154,7 +154,8 @@ static enum mu_rc read_all(struct mu_config *c)
         read_main(c);
     if (!p->wants_restart)
         read_lines(c, p->opts->after);
-    if (!p->wants_restart && p->asked_for_mpm && !p->facts.has_no_mpm && !has_mpm(c)) {
+    if (!p->wants_restart && !p->is_stopped && p->asked_for_mpm && !p->facts.has_no_mpm &&
+        !has_mpm(c)) {
         p->facts.has_no_mpm = true;
         p->wants_restart = true;
     }
@@ -220,7 +221,8 @@ static void check(struct mu_config *c)
 
 static void finish(struct mu_config *c)
 {
-    if (c->priv->is_out_of_memory || mu_modules_end(c) != MU_OK || apply(c) != MU_OK || c->errors)
+    if (c->priv->is_out_of_memory || c->priv->is_stopped || mu_modules_end(c) != MU_OK ||
+        apply(c) != MU_OK || c->errors)
         return;
     if (mu_merge_bases(c) != MU_OK)
         return;

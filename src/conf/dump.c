@@ -127,6 +127,8 @@ static enum mu_rc split(struct restorer *r, struct mu_str line)
     struct mu_str field;
 
     r->n = 0;
+    if (mu_str_chr(line, '\0') >= 0)
+        return MU_BAD;
     while (mu_str_split(&line, '\t', &field)) {
         if (r->n == FIELDS_MAX)
             return MU_BAD;

@@ -66,13 +66,14 @@ static void include_path(struct mu_reader *r, struct mu_str path, bool is_option
             "Directory %.*s exceeds the maximum include directory nesting level of %d. You "
             "have probably a recursion somewhere.",
             MU_FMT(path), MU_INCLUDE_DIR_DEPTH_MAX);
+        r->c->priv->is_stopped = true;
         return;
     }
     if (!list_sorted(r, path, &names)) {
         mu_read_error(r, "Could not open config directory %.*s: %s", MU_FMT(path), strerror(errno));
         return;
     }
-    for (size_t i = 0; i < names.n && !r->c->priv->wants_restart; i++)
+    for (size_t i = 0; i < names.n && !mu_read_is_over(r); i++)
         include_path(r, mu_path_join(r->a, path, names.v[i]), false, level + 1);
 }
 
@@ -112,7 +113,7 @@ static size_t include_glob(struct mu_reader *r, struct mu_str dir, struct mu_str
     }
     if (fs->kind(fs->arg, dir.p) != MU_FS_DIR || !list_sorted(r, dir, &names))
         return 0;
-    for (size_t i = 0; i < names.n && !r->c->priv->wants_restart; i++)
+    for (size_t i = 0; i < names.n && !mu_read_is_over(r); i++)
         if (name_matches(names.v[i], part))
             found += include_glob(r, mu_path_join(r->a, dir, names.v[i]), rest, is_optional);
     return found;
@@ -132,7 +133,7 @@ void mu_include(struct mu_reader *r, struct mu_str pattern, bool is_optional)
         return;
     }
     found = include_glob(r, mu_str_dup(r->a, MU_S("/")), path, is_optional);
-    if (found == 0 && !is_optional && !r->c->priv->wants_restart)
+    if (found == 0 && !is_optional && !mu_read_is_over(r))
         mu_read_error(
             r, "No matches for the wildcard '%.*s', failing (use IncludeOptional if required)",
             MU_FMT(path));

@@ -56,6 +56,11 @@ static enum mu_rc know_directives(struct mu_config *c, struct mu_module *m,
     for (; d && d->name; d++) {
         struct mu_known *k = mu_map_get(c->priv->known, mu_str_c(d->name));
 
+        if (k && !k->module && k->directive->kind == MU_K_REFUSED) {
+            *k =
+                (struct mu_known){ .directive = d, .module = m }; /* a module brings it after all */
+            continue;
+        }
         if (k) { /* the conf room's own and earlier modules come first */
             if (k->module && k->module != m)
                 mu_conf_error(c, MU_STR_NULL, 0, "mod_%s and mod_%s both define %s",
@@ -423,8 +428,7 @@ enum mu_rc mu_modules_end(struct mu_config *c)
 {
     const struct mu_loaded *mpm = loaded_mpm(c);
 
-    if (!mpm && !c->priv->facts.has_no_mpm &&
-        mu_modules_restore(c, MU_S("mpm_event"), MU_STR_NULL))
+    if (!mpm && !c->priv->facts.has_no_mpm && mu_modules_restore(c, MU_S("mpm_event"), MU_STR_NULL))
         mpm = loaded_mpm(c);
     c->mpm_name = mpm ? mpm->name.p + strlen("mpm_") : "event";
     c->mpm = mpm ? mpm->m : NULL;

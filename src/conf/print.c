@@ -42,8 +42,6 @@ static void print_contexts(unsigned where)
         place = "anywhere";
     else if (where & MU_IN_DIR)
         place = "only inside <Directory>, <Files>, <Location>, or <If>";
-    else if ((where & MU_IN_SERVER) == MU_IN_GLOBAL)
-        place = "only outside <VirtualHost>, <Directory>, <Files>, <Location>, or <If>";
     else
         place = "only outside <Directory>, <Files>, <Location>, or <If>";
     if (where & MU_OVR_ALL) {

@@ -71,6 +71,8 @@ struct mu_config_priv {
     bool asked_for_mpm; /**< a condition depended on it */
     bool is_published;  /**< messages go out at once */
     bool is_out_of_memory;
+    bool is_stopped; /**< files include one another without end: nothing more is read */
+    uint32_t files_read;
     struct mu_vec messages; /**< of struct message */
     void (*report)(void *arg, bool is_error, const char *text);
     void *report_arg;
@@ -105,7 +107,12 @@ void mu_conf_report_flush(struct mu_config *c);
 /**
  * How deep sections may nest, Include counted through, and how deep files and folders are included.
  */
-enum { MU_NEST_MAX = 100, MU_INCLUDE_DEPTH_MAX = 128, MU_INCLUDE_DIR_DEPTH_MAX = 20 };
+enum {
+    MU_NEST_MAX = 100,
+    MU_INCLUDE_DEPTH_MAX = 128,
+    MU_INCLUDE_DIR_DEPTH_MAX = 20,
+    MU_FILES_MAX = 65536
+};
 
 /** A section that is open in the file being read. */
 struct mu_open {
@@ -130,6 +137,13 @@ struct mu_reader {
     unsigned depth; /**< of files including one another */
 };
 
+/** Has reading come to an end before the files have? */
+static inline bool mu_read_is_over(const struct mu_reader *r)
+{
+    const struct mu_config_priv *p = r->c->priv;
+
+    return p->wants_restart || p->is_out_of_memory || p->is_stopped;
+}
 void mu_read_error(struct mu_reader *r, const char *fmt, ...) MU_PRINTF(2, 3);
 void mu_read_warn(struct mu_reader *r, const char *fmt, ...) MU_PRINTF(2, 3);
 /** Read the file `path` (absolute) below up->at. `is_optional`: it may be missing. */

@@ -130,7 +130,7 @@ static void open_section(struct mu_reader *r, struct mu_str name, struct mu_str 
 
     if (r->nesting >= MU_NEST_MAX) {
         mu_read_error(r, "%.*s> is nested more than %d sections deep", MU_FMT(name), MU_NEST_MAX);
-        push(r, name, true, NULL);
+        r->c->priv->is_stopped = true;
     } else if (mu_eval_section(r, name, args, &is_true)) {
         push(r, name, !is_true, NULL);
     } else {
@@ -193,8 +193,7 @@ static void read_text(struct mu_reader *r, struct mu_str text)
     enum mu_rc rc;
 
     mu_lines_init(&lines, text);
-    while (!r->c->priv->wants_restart && !r->c->priv->is_out_of_memory &&
-           (rc = mu_lines_next(&lines, &line, &r->line)) != MU_EOF) {
+    while (!mu_read_is_over(r) && (rc = mu_lines_next(&lines, &line, &r->line)) != MU_EOF) {
         if (rc == MU_OK)
             mu_read_line(r, line);
         else if (rc == MU_LIMIT)
@@ -204,7 +203,7 @@ static void read_text(struct mu_reader *r, struct mu_str text)
         else
             mu_conf_nomem(r->c);
     }
-    if (!r->c->priv->wants_restart && !r->c->priv->is_out_of_memory)
+    if (!mu_read_is_over(r))
         mu_read_end(r);
     mu_lines_fini(&lines);
 }
@@ -228,6 +227,23 @@ static const char *why_unreadable(enum mu_fs_kind kind)
     return kind == MU_FS_OTHER ? "not a regular file" : strerror(errno);
 }
 
+/* Files that include one another would be read for ever, or exponentially often: nothing more is. */
+static bool is_endless(struct mu_reader *up, unsigned depth)
+{
+    struct mu_config_priv *p = up->c->priv;
+
+    if (depth > MU_INCLUDE_DEPTH_MAX)
+        mu_read_error(up, "Exceeded maximum include depth of %d, There appears to be a recursion.",
+                      MU_INCLUDE_DEPTH_MAX);
+    else if (++p->files_read > MU_FILES_MAX)
+        mu_read_error(up, "Exceeded maximum of %d included files, There appears to be a recursion.",
+                      MU_FILES_MAX);
+    else
+        return false;
+    p->is_stopped = true;
+    return true;
+}
+
 void mu_read_file(struct mu_reader *up, struct mu_str path, bool is_optional)
 {
     const struct mu_conf_fs *fs = up->c->priv->fs;
@@ -240,11 +256,8 @@ void mu_read_file(struct mu_reader *up, struct mu_str path, bool is_optional)
     enum mu_fs_kind kind = fs->kind(fs->arg, path.p);
     struct mu_buf text = { 0 };
 
-    if (r.depth > MU_INCLUDE_DEPTH_MAX) {
-        mu_read_error(up, "Exceeded maximum include depth of %d, There appears to be a recursion.",
-                      MU_INCLUDE_DEPTH_MAX);
+    if (mu_read_is_over(up) || is_endless(up, r.depth))
         return;
-    }
     if (is_optional && kind == MU_FS_NONE)
         return;
     r.file = intern(up->c, path);

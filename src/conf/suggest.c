@@ -41,7 +41,7 @@ size_t mu_edit_distance(struct mu_str a, struct mu_str b, size_t limit)
 
 struct mu_suggest mu_suggest_begin(struct mu_str wanted)
 {
-    size_t limit = wanted.n < 4 ? 1 : wanted.n < 9 ? 2 : wanted.n / 3;
+    size_t limit = wanted.n < 5 ? 1 : wanted.n < 9 ? 2 : wanted.n / 3;
 
     return (struct mu_suggest){ .wanted = wanted, .distance = limit > 4 ? 5 : limit + 1 };
 }

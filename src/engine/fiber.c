@@ -13,7 +13,8 @@
 enum {
     KEEP_BYTES = 16 * 1024, /* of a finished fiber's stack; what lies deeper is given back */
     KEEP_BIG_BYTES = 256 * 1024,
-    KEEP_DEEP = 4,   /* stacks that may stay deep, so that a busy deep handler is not trimmed each time */
+    KEEP_DEEP =
+        4, /* stacks that may stay deep, so that a busy deep handler is not trimmed each time */
     KEEP_FREE = 512, /* stacks on the free list */
     KEEP_BIG = 4,
     COLOURS = 8, /* tops start at different cache lines: stacks are a fixed stride apart */
@@ -30,8 +31,8 @@ void mu_fiber_on_park(void (*hook)(struct mu_fiber *f))
     park_hook = hook;
 }
 
-/** Leave the running fiber for whoever resumed it. */
-static void leave(struct mu_fiber *f, bool is_last)
+/** Leave the running fiber for whoever resumed it. Its own frame outlives the fake stack, so it has none there. */
+MU_NO_ASAN static void leave(struct mu_fiber *f, bool is_last)
 {
     mu_san_leave(&f->ctx, f->back, is_last);
     mu_ctx_switch(&f->ctx.sp, f->back->sp);
@@ -114,7 +115,10 @@ void mu_fiber_resume(struct mu_fiber *f)
     assert(f->state == MU_FIBER_RUNNABLE || f->state == MU_FIBER_IDLE);
     f->state = MU_FIBER_RUNNING;
     f->back = here;
-    f->reactor->module = f->module;
+    if (f->module)
+        f->reactor->module = f->module;
+    if (f->is_on_big_stack)
+        f->reactor->may_be_slow = true;
     mu_tl.fiber = f;
     mu_san_leave(here, &f->ctx, false);
     mu_ctx_switch(&here->sp, f->ctx.sp);
@@ -271,7 +275,7 @@ static void big_give_back(struct mu_reactor *r, struct big_stack *b)
 {
     size_t kept = 0;
 
-    MU_LIST_FOR (l, &r->free_big)
+    MU_LIST_FOR(l, &r->free_big)
         kept++;
     if (kept >= KEEP_BIG) {
         mu_stack_unmap(&b->stack);
@@ -313,6 +317,7 @@ bool mu_fiber_call_big(struct mu_fiber *f, void (*fn)(void *arg), void *arg)
     if (!b)
         return false;
     f->is_on_big_stack = true;
+    f->reactor->may_be_slow = true;
     f->ctx.bottom = b->stack.base;
     f->ctx.size = (size_t)((char *)b - b->stack.base);
 #ifdef MU_ASAN
@@ -329,11 +334,11 @@ bool mu_fiber_call_big(struct mu_fiber *f, void (*fn)(void *arg), void *arg)
 
 void mu_fiber_drop_free(struct mu_reactor *r)
 {
-    MU_LIST_FOR_SAFE (l, &r->free_fibers)
+    MU_LIST_FOR_SAFE(l, &r->free_fibers)
         fiber_destroy(MU_CONTAINER_OF(l, struct mu_fiber, link));
     mu_list_init(&r->free_fibers);
     r->free_n = 0;
-    MU_LIST_FOR_SAFE (b, &r->free_big)
+    MU_LIST_FOR_SAFE(b, &r->free_big)
         mu_stack_unmap(&MU_CONTAINER_OF(b, struct big_stack, link)->stack);
     mu_list_init(&r->free_big);
 }

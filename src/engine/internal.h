@@ -36,7 +36,13 @@ struct mu_stack {
     unsigned valgrind_id;
 };
 
-enum mu_fiber_state { MU_FIBER_IDLE, MU_FIBER_RUNNING, MU_FIBER_PARKED, MU_FIBER_RUNNABLE, MU_FIBER_DONE };
+enum mu_fiber_state {
+    MU_FIBER_IDLE,
+    MU_FIBER_RUNNING,
+    MU_FIBER_PARKED,
+    MU_FIBER_RUNNABLE,
+    MU_FIBER_DONE
+};
 
 struct mu_job;
 
@@ -142,13 +148,14 @@ struct mu_reactor {
     struct mu_list fibers;  /**< all alive */
     uint32_t fibers_n, max_fibers;
     struct mu_list free_fibers;
-    uint32_t free_n, free_deep_n, colour;
+    uint32_t free_n, colour;
     size_t stack_size, big_stack_size;
     struct mu_list free_big;
 
     struct mu_timers timers;
     bool is_stopping;
     const char *module; /**< noted last in this turn */
+    bool may_be_slow;   /**< blocking work ran in place in this turn, as it is meant to here */
     int64_t slow_logged_ms;
     uint32_t slow_suppressed;
     int64_t left_wait_ns;
@@ -161,7 +168,8 @@ struct mu_reactor {
 
     /* Written by other threads: a line of its own. */
     _Alignas(64) _Atomic(struct mu_post *) posts; /**< last in, first out */
-    atomic_bool is_asleep;                        /**< in, or about to enter, a wait that may block */
+    atomic_bool is_asleep;     /**< in, or about to enter, a wait that may block */
+    _Atomic(uint32_t) posters; /**< threads in mu_reactor_post */
 };
 
 /** Work handed to a thread, and calls back to the fiber: whoever has the turn runs fn. */
@@ -170,9 +178,9 @@ struct mu_job {
     void *arg;
     int err; /**< errno of the call that returned */
     struct mu_fiber *fiber;
-    struct mu_wake wake;       /**< the fiber's turn */
-    struct mu_wait_item item;  /**< the fiber, waiting for it */
-    struct mu_worker *worker;  /**< NULL until taken */
+    struct mu_wake wake;      /**< the fiber's turn */
+    struct mu_wait_item item; /**< the fiber, waiting for it */
+    struct mu_worker *worker; /**< NULL until taken */
     struct mu_job *next;
 };
 

@@ -97,7 +97,8 @@ static void want_room(struct mu_io *io)
     if (io->flags & MU_IO_OUT)
         return;
     if (io->flags & MU_IO_REGISTERED)
-        (void)io->reactor->poller->want(io->reactor, io, MU_WRITABLE); /* a change cannot run out of memory */
+        (void)io->reactor->poller->want(io->reactor, io,
+                                        MU_WRITABLE); /* a change cannot run out of memory */
     else
         io->flags |= MU_IO_OUT;
 }
@@ -108,8 +109,8 @@ enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, size_t *got)
 
     *got = 0;
     if (on_worker())
-        return from_worker(&(struct call){
-            .op = OP_TRY_READ, .io = io, .buf = buf, .len = cap, .moved = got });
+        return from_worker(
+            &(struct call){ .op = OP_TRY_READ, .io = io, .buf = buf, .len = cap, .moved = got });
     if (io->fd < 0)
         return MU_GONE;
     assert(cap > 0);
@@ -253,7 +254,8 @@ enum mu_rc mu_read(struct mu_io *io, void *buf, size_t cap, size_t *got, int64_t
     for (;;) {
         rc = mu_try_read(io, buf, cap, got);
         if (rc == MU_OK)
-            (void)mu_spent(*got); /* cancelled meanwhile: the bytes are the caller's, the next call says so */
+            (void)mu_spent(
+                *got); /* cancelled meanwhile: the bytes are the caller's, the next call says so */
         if (rc != MU_AGAIN)
             return rc;
         rc = wait_for(io, MU_READABLE, deadline_ms);

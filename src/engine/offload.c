@@ -57,8 +57,10 @@ void mu_offload(void (*fn)(void *arg), void *arg)
         await_worker(f->job);
     } else if (f->reactor->workers) {
         offload_to(f->reactor->workers, f, fn, arg);
-    } else if (!mu_fiber_call_big(f, fn, arg)) {
-        fn(arg); /* no memory for a stack: the small one has to do */
+    } else {
+        if (!mu_fiber_call_big(f, fn, arg))
+            fn(arg);     /* no memory for a stack: the small one has to do */
+        mu_clock_tick(); /* it may have taken its time */
     }
 }
 
@@ -116,7 +118,8 @@ static bool file_read_cached(struct file_read *c)
         c->got = preadv2(c->fd, &iov, 1, c->off, RWF_NOWAIT);
     while (c->got < 0 && errno == EINTR);
     c->err = errno;
-    return c->got >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL);
+    return c->got >= 0 ||
+           (errno != EAGAIN && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL);
 }
 
 enum mu_rc mu_file_pread(int fd, void *buf, size_t n, off_t off, size_t *got)

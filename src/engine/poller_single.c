@@ -120,7 +120,7 @@ static short events_of(const struct mu_io *io)
         return POLLIN;
     if (io->flags & MU_IO_WATCHED)
         want = MU_READABLE | MU_WRITABLE | MU_HANGUP;
-    MU_LIST_FOR (l, &io->waiters)
+    MU_LIST_FOR(l, &io->waiters)
         want |= MU_CONTAINER_OF(l, struct mu_wait_item, link)->want;
     want &= ~(unsigned)io->ready;
     if (want & MU_READABLE)

@@ -15,8 +15,8 @@ struct mu_worker {
     pthread_t thread;
     pthread_cond_t cond;
     struct mu_worker *next_idle;
-    struct mu_job *job;  /**< handed over while it slept */
-    bool has_turn;       /**< its job's turn has come back to it */
+    struct mu_job *job; /**< handed over while it slept */
+    bool has_turn;      /**< its job's turn has come back to it */
 };
 
 struct mu_worker_pool {

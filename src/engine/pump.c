@@ -19,10 +19,10 @@ struct flow {
     struct flow *other;
     char *buf;
     size_t cap;
-    size_t at, end;     /* buf[at..end) is next to be written, then the spool from `spool_at` */
-    int spool_fd;       /* -1: none */
+    size_t at, end; /* buf[at..end) is next to be written, then the spool from `spool_at` */
+    int spool_fd;   /* -1: none */
     off_t spool_at, spool_end;
-    bool has_eof;       /* `from` has ended */
+    bool has_eof; /* `from` has ended */
     bool is_done;
     bool has_moved;
 };

@@ -9,6 +9,7 @@
 #include <muster/log.h>
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -84,6 +85,9 @@ struct mu_reactor *mu_reactor_create(const struct mu_reactor_opts *opts)
 void mu_reactor_destroy(struct mu_reactor *r)
 {
     assert(r == mu_tl.reactor && r->fibers_n == 0 && !mu_tl.fiber);
+    /* Acquire: a thread whose post has run already may still be on its way out of mu_reactor_post(). */
+    while (atomic_load_explicit(&r->posters, memory_order_acquire) > 0)
+        sched_yield();
     mu_fiber_drop_free(r);
     for (uint32_t i = 0; i < r->bufs_n; i++)
         free(r->bufs[i]);
@@ -110,21 +114,22 @@ void mu_reactor_post(struct mu_reactor *r, struct mu_post *node)
 {
     struct mu_post *head = atomic_load_explicit(&r->posts, memory_order_relaxed);
 
+    /* Relaxed: ordered before the push, so whoever ran the node knows that this is still under way. */
+    atomic_fetch_add_explicit(&r->posters, 1, memory_order_relaxed);
     /* seq_cst pairs with prepare_sleep(): either the reactor sees the node, or we see it asleep. */
     do {
         node->next = head;
     } while (!atomic_compare_exchange_weak_explicit(&r->posts, &head, node, memory_order_seq_cst,
                                                     memory_order_relaxed));
-    if (r->eventfd < 0) {
-        assert(r == mu_tl.reactor);
-        return;
-    }
+    assert(r->eventfd >= 0 || r == mu_tl.reactor);
     if (atomic_load_explicit(&r->is_asleep, memory_order_seq_cst) &&
         atomic_exchange_explicit(&r->is_asleep, false, memory_order_relaxed)) {
         ssize_t n = write(r->eventfd, &(uint64_t){ 1 }, sizeof(uint64_t));
 
         (void)n; /* cannot fail but when the counter is full, and then it is readable anyway */
     }
+    /* Release: the last touch; mu_reactor_destroy() waits for it. */
+    atomic_fetch_sub_explicit(&r->posters, 1, memory_order_release);
 }
 
 static void run_posts(struct mu_reactor *r)
@@ -177,6 +182,9 @@ static void check_slow(struct mu_reactor *r)
 {
     int64_t now, took;
 
+    /* A thread that serves one connection keeps nobody else waiting. */
+    if (r->may_be_slow || r->backend == MU_BACKEND_SINGLE)
+        return;
     now = mu_mono_us() / 1000;
     took = now - mu_now_ms(); /* its reading is from the end of the last wait */
     if (took <= SLOW_TURN_MS)
@@ -185,10 +193,11 @@ static void check_slow(struct mu_reactor *r)
         r->slow_suppressed++;
         return;
     }
-    MU_LOG(NULL, "core", MU_LOG_INFO, "MU0100",
-           "a turn of the event loop took %lld ms (module %s); everything else of this thread waited. "
-           "%u more since the last such line. Declare the handler or filter .may_block or .is_costly",
-           (long long)took, r->module ? r->module : "core", r->slow_suppressed);
+    MU_LOG(
+        NULL, "core", MU_LOG_INFO, "MU0100",
+        "a turn of the event loop took %lld ms (module %s); everything else of this thread waited. "
+        "%u more since the last such line. Declare the handler or filter .may_block or .is_costly",
+        (long long)took, r->module ? r->module : "core", r->slow_suppressed);
     r->slow_logged_ms = now;
     r->slow_suppressed = 0;
 }
@@ -198,15 +207,16 @@ static void account_turn(struct mu_reactor *r)
     int64_t busy = coarse_ns() - r->left_wait_ns;
 
     /* Relaxed: single writer, read for statistics. */
-    atomic_store_explicit(
-        &r->busy_ns, atomic_load_explicit(&r->busy_ns, memory_order_relaxed) + (uint64_t)busy,
-        memory_order_relaxed);
+    atomic_store_explicit(&r->busy_ns,
+                          atomic_load_explicit(&r->busy_ns, memory_order_relaxed) + (uint64_t)busy,
+                          memory_order_relaxed);
     atomic_store_explicit(&r->turns, atomic_load_explicit(&r->turns, memory_order_relaxed) + 1,
                           memory_order_relaxed);
     if (MU_UNLIKELY(busy >= (SLOW_TURN_MS / 2) * 1000000)) {
         check_slow(r);
         mu_clock_tick(); /* so that the wait ends when the next timer is due, not as much later */
     }
+    r->may_be_slow = false;
     r->module = NULL;
 }
 
@@ -272,9 +282,9 @@ void mu_reactor_turn(struct mu_reactor *r, int64_t max_wait_ms)
 
 void mu_reactor_run(struct mu_reactor *r)
 {
-    r->is_stopping = false;
-    while (!r->is_stopping)
+    while (!r->is_stopping) /* a stop asked for before counts */
         mu_reactor_turn(r, -1);
+    r->is_stopping = false;
 }
 
 uint32_t mu_reactor_fibers(const struct mu_reactor *r)
@@ -284,7 +294,7 @@ uint32_t mu_reactor_fibers(const struct mu_reactor *r)
 
 void mu_reactor_cancel_all(struct mu_reactor *r)
 {
-    MU_LIST_FOR (l, &r->fibers)
+    MU_LIST_FOR(l, &r->fibers)
         mu_fiber_cancel(MU_CONTAINER_OF(l, struct mu_fiber, all));
 }
 

@@ -5,7 +5,7 @@
 #include <muster/wait.h>
 
 enum mu_backend {
-    MU_BACKEND_EPOLL,  /**< many connections */
+    MU_BACKEND_EPOLL, /**< many connections */
     MU_BACKEND_SINGLE, /**< one connection: poll(2) over the few descriptors waited for, no registration calls */
 };
 
@@ -13,9 +13,9 @@ struct mu_worker_pool; /**< threads that run offloaded work, one pool a process 
 
 struct mu_reactor_opts {
     enum mu_backend backend;
-    uint32_t max_fibers;        /**< 0: 16,000 */
-    size_t stack_size;          /**< 0: 128 KiB (more under sanitizers) */
-    size_t big_stack_size;      /**< for offload in place; 0: 8 MiB, lazily committed */
+    uint32_t max_fibers;            /**< 0: 16,000 */
+    size_t stack_size;              /**< 0: 128 KiB (more under sanitizers) */
+    size_t big_stack_size;          /**< for offload in place; 0: 8 MiB, lazily committed */
     struct mu_worker_pool *workers; /**< NULL: offload runs in place on a big stack */
     struct mu_worker_pool *files;   /**< small pool for file reads; NULL: in place */
     bool is_alone; /**< no other thread ever posts to it (prefork): no eventfd in its wait set */

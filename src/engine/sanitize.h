@@ -46,7 +46,7 @@ enum { MU_STACK_SIZE = 128 * 1024 };
 #endif
 
 /** Just before leaving `from` for `to`; `is_last`: what runs on `from` has ended, its fake stack may go. */
-static inline void mu_san_leave(struct mu_ctx *from, struct mu_ctx *to, bool is_last)
+MU_NO_ASAN static inline void mu_san_leave(struct mu_ctx *from, struct mu_ctx *to, bool is_last)
 {
 #ifdef MU_ASAN
     from->fake = NULL;
@@ -61,7 +61,7 @@ static inline void mu_san_leave(struct mu_ctx *from, struct mu_ctx *to, bool is_
 }
 
 /** Just after arriving at `at`; the bounds of the stack that was left are noted in `left` (may be NULL). */
-static inline void mu_san_arrive(struct mu_ctx *at, struct mu_ctx *left)
+MU_NO_ASAN static inline void mu_san_arrive(struct mu_ctx *at, struct mu_ctx *left)
 {
 #ifdef MU_ASAN
     const void *bottom;

@@ -98,7 +98,7 @@ static struct mu_timer_class *earliest(struct mu_timers *ts, int64_t *second_ms)
     struct mu_timer_class *first = NULL;
 
     *second_ms = INT64_MAX;
-    MU_LIST_FOR_SAFE (l, &ts->active) {
+    MU_LIST_FOR_SAFE(l, &ts->active) {
         struct mu_timer_class *c = MU_CONTAINER_OF(l, struct mu_timer_class, active);
         int64_t due_ms;
 

@@ -36,7 +36,7 @@ void mu_io_event(struct mu_io *io, unsigned bits)
             io->on_ready(io, bits);
         return;
     }
-    MU_LIST_FOR_SAFE (l, &io->waiters) {
+    MU_LIST_FOR_SAFE(l, &io->waiters) {
         struct mu_wait_item *it = MU_CONTAINER_OF(l, struct mu_wait_item, link);
         unsigned got = matching(io->ready | bits, it->want);
 
@@ -143,7 +143,8 @@ static enum mu_rc attach(struct mu_fiber *f, struct mu_wait_item *items, size_t 
         rc = f->reactor->poller->want(f->reactor, it->io, it->want);
         if (rc != MU_OK)
             return rc;
-        it->got = matching(it->io->ready, it->want); /* what the poller refuses to watch is always ready */
+        it->got = matching(it->io->ready,
+                           it->want); /* what the poller refuses to watch is always ready */
         if (it->got)
             result = MU_AGAIN;
         else
@@ -317,7 +318,7 @@ enum mu_rc mu_io_watch(struct mu_io *io)
 /** Everybody who waits for `io` is told that it is over. */
 static void dismiss_waiters(struct mu_io *io)
 {
-    MU_LIST_FOR_SAFE (l, &io->waiters)
+    MU_LIST_FOR_SAFE(l, &io->waiters)
         item_hit(MU_CONTAINER_OF(l, struct mu_wait_item, link), MU_HANGUP);
 }
 

@@ -1,7 +1,7 @@
 /*
- * Character classes of HTTP/1. One table of 256 bytes answers every question of the parser about a single byte; field
- * values, the bulk of a head, are checked eight bytes at a time in a plain 64-bit register, which needs no
- * instruction set beyond what every target has.
+ * Character classes of HTTP/1. One table of 256 bytes answers every question of the parser about a
+ * single byte; field values, the bulk of a head, are checked eight bytes at a time in a plain
+ * 64-bit register, which needs no instruction set beyond what every target has.
  */
 #include "chars.h"
 
@@ -77,7 +77,10 @@ static bool is_field_byte(char c)
     return mu_ch_is(c, MU_CH_VISIBLE) || mu_ch_is_ows(c);
 }
 
-/* Bit 7 of a byte is set when that byte of w may be below 0x20 or 0x7f: never missed, exact when no bit is set. */
+/*
+ * Bit 7 of a byte is set when that byte of w may be below 0x20 or 0x7f: never missed, exact when no
+ * bit is set.
+ */
 static uint64_t suspects(uint64_t w)
 {
     const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;

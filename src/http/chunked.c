@@ -1,7 +1,8 @@
 /*
- * The chunked decoder: a state machine that never needs more than the byte at hand, so input may be cut anywhere, and
- * that hands out runs of data in place. Every line end is CRLF, sizes have at most 16 digits, extensions are checked
- * and dropped: what two recipients could read in two ways is refused (RFC 9112 section 11.2).
+ * The chunked decoder: a state machine that never needs more than the byte at hand, so input may be
+ * cut anywhere, and that hands out runs of data in place. Every line end is CRLF, sizes have at
+ * most 16 digits, extensions are checked and dropped: what two recipients could read in two ways is
+ * refused (RFC 9112 section 11.2).
  */
 #include "h1.h"
 
@@ -13,7 +14,7 @@
 
 enum chunk_state {
     SIZE = 0,   /* hexadecimal digits */
-    SIZE_SPACE, /* white space behind the size or an extension: another one or the line end follows */
+    SIZE_SPACE, /* white space behind the size or an extension */
     EXT_BEFORE, /* behind ';' */
     EXT_NAME,
     EXT_NAME_SPACE, /* behind a name: '=', ';' or the line end */
@@ -107,9 +108,7 @@ static int extension_byte(int state, char byte)
     case EXT_VALUE:
         return is_token ? EXT_VALUE : after_item(byte);
     case EXT_QUOTED:
-        return byte == '"'    ? EXT_QUOTE_END
-               : byte == '\\' ? EXT_ESCAPED
-                              : quoted(byte, EXT_QUOTED);
+        return byte == '"' ? EXT_QUOTE_END : byte == '\\' ? EXT_ESCAPED : quoted(byte, EXT_QUOTED);
     case EXT_ESCAPED:
         return quoted(byte, EXT_QUOTED);
     default: /* SIZE_SPACE, EXT_QUOTE_END */
@@ -172,8 +171,8 @@ static int keep(struct chunk_pass *pass, char byte, int next)
 }
 
 /*
- * Fields that frame, route, condition or describe the message were needed before its body: too late now, and dangerous.
- * Every field the server itself looks at is one of them, but for ETag.
+ * Fields that frame, route, condition or describe the message were needed before its body: too late
+ * now, and dangerous. Every field the server itself looks at is one of them, but for ETag.
  */
 static bool is_forbidden(struct mu_str name)
 {
@@ -217,7 +216,7 @@ static int trailer_byte(struct chunk_pass *pass, int state, char byte)
             return TRAILER_LF;
         }
         return mu_ch_is(byte, MU_CH_VISIBLE) || mu_ch_is_ows(byte) ? keep(pass, byte, TRAILER_VALUE)
-                                                                 : fail(MU_BAD);
+                                                                   : fail(MU_BAD);
     }
     if (state == TRAILER_NAME && byte == ':') {
         c->name_len = c->line;

@@ -1,7 +1,7 @@
 /*
- * Conditional requests by RFC 9110 section 13, in the order of 13.2.2. httpd lets a date field undo what an entity tag
- * field decided; the RFC forbids that, and so does this file: If-Match silences If-Unmodified-Since, If-None-Match
- * silences If-Modified-Since.
+ * Conditional requests by RFC 9110 section 13, in the order of 13.2.2. httpd lets a date field undo
+ * what an entity tag field decided; the RFC forbids that, and so does this file: If-Match silences
+ * If-Unmodified-Since, If-None-Match silences If-Modified-Since.
  */
 #include "range.h"
 
@@ -10,7 +10,10 @@
 
 #include "chars.h"
 
-/* A date less than this old could still name two versions of a file (RFC 9110 section 8.8.2.2); httpd's minute. */
+/*
+ * A date less than this old could still name two versions of a file (RFC 9110 section 8.8.2.2);
+ * httpd's minute.
+ */
 #define STRONG_AFTER_SEC 60
 
 struct tag {
@@ -74,9 +77,9 @@ static bool any_matches(const struct mu_headers *in, enum mu_header_id id,
         if (in->v[i].id != id) {
             continue;
         }
-        if (mu_str_eq(mu_ch_trim_ows(in->v[i].value), MU_S("*")) ? v->exists
-                                                                : list_matches(in->v[i].value,
-                                                                               wanted, is_strong)) {
+        if (mu_str_eq(mu_ch_trim_ows(in->v[i].value), MU_S("*"))
+                ? v->exists
+                : list_matches(in->v[i].value, wanted, is_strong)) {
             return true;
         }
     }
@@ -103,7 +106,10 @@ static bool is_unmodified_since(const struct mu_headers *in, const struct mu_val
            v->last_modified <= since;
 }
 
-/* A date in the future is not valid (RFC 9110 section 13.1.3 leaves that open; httpd ignores the field). */
+/*
+ * A date in the future is not valid (RFC 9110 section 13.1.3 leaves that open; httpd ignores the
+ * field).
+ */
 static bool is_not_modified_since(const struct mu_headers *in, const struct mu_validators *v,
                                   int64_t now)
 {
@@ -122,8 +128,7 @@ enum mu_status mu_conditions(const struct mu_headers *in, enum mu_method m,
     bool is_read = m == MU_M_GET || m == MU_M_HEAD;
 
     /* These select no representation, so there is nothing to compare (section 13.2.1). */
-    if (MU_LIKELY(!(in->seen & all)) || m == MU_M_OPTIONS || m == MU_M_CONNECT ||
-        m == MU_M_TRACE) {
+    if (MU_LIKELY(!(in->seen & all)) || m == MU_M_OPTIONS || m == MU_M_CONNECT || m == MU_M_TRACE) {
         return MU_STATUS_NONE;
     }
     if (has(in, MU_H_IF_MATCH)) {

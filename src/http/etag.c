@@ -1,6 +1,6 @@
 /*
- * Entity tags of files. The form is httpd's to the byte, so that caches filled by an httpd before stay valid and a farm
- * may mix both.
+ * Entity tags of files. The form is httpd's to the byte, so that caches filled by an httpd before
+ * stay valid and a farm may mix both.
  */
 #include "etag.h"
 

@@ -1,4 +1,6 @@
-/* Entity tags of files, in httpd's form: "inode-size-mtime" in hexadecimal, by what FileETag names. */
+/*
+ * Entity tags of files, in httpd's form: "inode-size-mtime" in hexadecimal, by what FileETag names.
+ */
 #ifndef MU_HTTP_ETAG_H
 #define MU_HTTP_ETAG_H
 
@@ -23,8 +25,8 @@ struct mu_etag_file {
 };
 
 /**
- * Write the tag with its quotes. It is weak while the file is younger than a second at `now_us`, since it could
- * change again without a trace in its time.
+ * Write the tag with its quotes. It is weak while the file is younger than a second at `now_us`,
+ * since it could change again without a trace in its time.
  * Returns: its length; 0 when `parts` is 0: send none.
  */
 size_t mu_etag_format(unsigned parts, const struct mu_etag_file *file, int64_t now_us,

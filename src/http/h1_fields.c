@@ -1,6 +1,7 @@
 /*
- * Field lines, and what the fields that frame a request mean. This is where request smuggling is stopped: whatever
- * two recipients could read in two ways (RFC 9112 section 11.2) is refused, in Unsafe as well, never repaired.
+ * Field lines, and what the fields that frame a request mean. This is where request smuggling is
+ * stopped: whatever two recipients could read in two ways (RFC 9112 section 11.2) is refused, in
+ * Unsafe as well, never repaired.
  */
 #include "h1_internal.h"
 
@@ -124,9 +125,9 @@ struct sums {
 
 static bool is_known_coding(struct mu_str s)
 {
-    static const struct mu_str known[] = { { "gzip", 4 },      { "x-gzip", 6 },  { "deflate", 7 },
-                                           { "compress", 8 },  { "x-compress", 10 },
-                                           { "identity", 8 } };
+    static const struct mu_str known[] = { { "gzip", 4 },        { "x-gzip", 6 },
+                                           { "deflate", 7 },     { "compress", 8 },
+                                           { "x-compress", 10 }, { "identity", 8 } };
 
     for (size_t i = 0; i < MU_ARRAY_LEN(known); i++) {
         if (mu_str_ieq(s, known[i])) {
@@ -147,7 +148,10 @@ static void take_connection(struct sums *s, struct mu_str list)
     }
 }
 
-/* Several fields continue one list. Empty elements, parameters and a second "chunked" are refused, not skipped. */
+/*
+ * Several fields continue one list. Empty elements, parameters and a second "chunked" are refused,
+ * not skipped.
+ */
 static void take_transfer_encoding(struct sums *s, struct mu_str list)
 {
     struct mu_str piece;
@@ -190,7 +194,10 @@ static enum mu_rc take_special(struct mu_h1_pass *pass, struct sums *s, const st
         }
         return MU_OK;
     case MU_H_CONTENT_LENGTH:
-        /* Equal values might be folded (RFC 9110 section 8.6); like httpd this server refuses any second one. */
+        /*
+         * Equal values might be folded (RFC 9110 section 8.6); like httpd this server refuses any
+         * second one.
+         */
         if (s->lengths++ > 0 || !mu_str_u64(f->value, &head->content_length) ||
             head->content_length > INT64_MAX) {
             return mu_h1_bad(pass, "malformed or repeated Content-Length");
@@ -203,7 +210,10 @@ static enum mu_rc take_special(struct mu_h1_pass *pass, struct sums *s, const st
         take_connection(s, f->value);
         return MU_OK;
     case MU_H_EXPECT:
-        /* HTTP/1.0 gets no 100 (RFC 9110 section 10.1.1), but like httpd a 417 for what nobody knows. */
+        /*
+         * HTTP/1.0 gets no 100 (RFC 9110 section 10.1.1), but like httpd a 417 for what nobody
+         * knows.
+         */
         if (mu_str_ieq(f->value, MU_S("100-continue"))) {
             head->expects_continue = head->version > 1000;
         } else {

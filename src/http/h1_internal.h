@@ -39,10 +39,12 @@ MU_NODISCARD enum mu_rc mu_h1_request_line(struct mu_h1_pass *pass, struct mu_st
  */
 MU_NODISCARD enum mu_rc mu_h1_target(struct mu_h1_pass *pass);
 /**
- * Check a field line and add it to the head. *may_fold says whether a continuation line may follow (Unsafe only).
+ * Check a field line and add it to the head. *may_fold says whether a continuation line may follow
+ * (Unsafe only).
  * Spec:    RFC 9112 section 5
  */
-MU_NODISCARD enum mu_rc mu_h1_field_line(struct mu_h1_pass *pass, struct mu_str line, bool *may_fold);
+MU_NODISCARD enum mu_rc mu_h1_field_line(struct mu_h1_pass *pass, struct mu_str line,
+                                         bool *may_fold);
 /** Append a continuation line to the last field, as one SP and its text (Unsafe only). */
 MU_NODISCARD enum mu_rc mu_h1_fold_line(struct mu_h1_pass *pass, struct mu_str line);
 /**

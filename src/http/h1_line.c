@@ -1,7 +1,8 @@
 /*
- * The request line: method, target, version. Strict (the default) takes one space between them and no fragment; like
- * httpd it lets any visible character stand in the target, since browsers do send "|" and raw UTF-8. Unsafe takes runs
- * of white space and "http/" in any case as well, nothing more.
+ * The request line: method, target, version. Strict (the default) takes one space between them and
+ * no fragment; like httpd it lets any visible character stand in the target, since browsers do send
+ * "|" and raw UTF-8. Unsafe takes runs of white space and "http/" in any case as well, nothing
+ * more.
  */
 #include "h1_internal.h"
 
@@ -95,7 +96,7 @@ static enum mu_rc take_target(struct mu_h1_pass *pass, struct mu_str *rest)
     head->target = (struct mu_str){ rest->p, mu_ch_span(*rest, MU_CH_VISIBLE) };
     if (head->target.n == 0) {
         return mu_h1_bad(pass, rest->n && *rest->p == ' ' ? "several spaces in the request line"
-                                                         : "malformed request target");
+                                                          : "malformed request target");
     }
     rest->p += head->target.n;
     rest->n -= head->target.n;

@@ -1,9 +1,11 @@
 /*
- * The incremental parser of a request head. It works by lines: a line is looked at once it is complete, and only its
- * length before, so the answer never depends on how the bytes were cut by the network. The first call keeps what it
- * finds as it goes (nearly every head arrives in one piece). When the head is incomplete, later calls check the syntax
- * of new lines alone, since the buffer may move in between, and a last pass over the whole head fills the result.
- * So each byte is read at most three times, however slowly it dribbles in, and an error shows as soon as its line ends.
+ * The incremental parser of a request head. It works by lines: a line is looked at once it is
+ * complete, and only its length before, so the answer never depends on how the bytes were cut by
+ * the network. The first call keeps what it finds as it goes (nearly every head arrives in one
+ * piece). When the head is incomplete, later calls check the syntax of new lines alone, since the
+ * buffer may move in between, and a last pass over the whole head fills the result. So each byte is
+ * read at most three times, however slowly it dribbles in, and an error shows as soon as its line
+ * ends.
  */
 #include "h1_internal.h"
 
@@ -14,7 +16,9 @@
 
 enum parser_state { IN_START, IN_FIELDS };
 
-/* Longest content of the present line. httpd lets one byte more pass than is configured; so do we. */
+/*
+ * Longest content of the present line. httpd lets one byte more pass than is configured; so do we.
+ */
 static size_t max_line(const struct mu_h1_parser *p, const struct mu_h1_limits *limits)
 {
     return (size_t)(p->state == IN_START ? limits->max_line : limits->max_field) + 1;
@@ -82,7 +86,10 @@ static enum mu_rc field_line(struct mu_h1_parser *p, struct mu_h1_pass *pass, st
     return rc == MU_OK ? MU_AGAIN : rc;
 }
 
-/* A complete line, still with its CR. Lengths come first, so that a line cut in two is judged like a whole one. */
+/*
+ * A complete line, still with its CR. Lengths come first, so that a line cut in two is judged like
+ * a whole one.
+ */
 static enum mu_rc whole_line(struct mu_h1_parser *p, struct mu_h1_pass *pass, struct mu_str line)
 {
     bool has_cr = line.n > 0 && line.p[line.n - 1] == '\r';

@@ -1,6 +1,6 @@
 /*
- * The four forms of a request target and the authority in one of them or in Host (RFC 9112 section 3.2). Slices only:
- * decoding the path is the caller's, once it knows the virtual host.
+ * The four forms of a request target and the authority in one of them or in Host (RFC 9112 section
+ * 3.2). Slices only: decoding the path is the caller's, once it knows the virtual host.
  */
 #include "h1_internal.h"
 
@@ -9,7 +9,9 @@
 
 #include "chars.h"
 
-/* "[...]": n counts the brackets. A zone is refused: it means nothing outside the client's machine. */
+/*
+ * "[...]": n counts the brackets. A zone is refused: it means nothing outside the client's machine.
+ */
 static bool is_ipv6_literal(struct mu_str s)
 {
     char text[INET6_ADDRSTRLEN + 1];
@@ -23,7 +25,10 @@ static bool is_ipv6_literal(struct mu_str s)
     return strlen(text) == s.n - 2 && inet_pton(AF_INET6, text, &addr) == 1;
 }
 
-/* Like httpd narrower than RFC 3986: no sub-delims and no escapes, which no real name has and which reach log lines. */
+/*
+ * Like httpd narrower than RFC 3986: no sub-delims and no escapes, which no real name has and which
+ * reach log lines.
+ */
 static bool is_regname(struct mu_str s)
 {
     for (size_t i = 0; i < s.n; i++) {
@@ -119,7 +124,10 @@ static enum mu_rc absolute_form(struct mu_h1_pass *pass)
             break;
         }
     }
-    /* User information fails here too: '@' is no character of a host. An empty host is none (RFC 9110 4.2.1). */
+    /*
+     * User information fails here too: '@' is no character of a host. An empty host is none (RFC
+     * 9110 4.2.1).
+     */
     if (authority.n == 0 || !mu_h1_authority(authority, &host, &port) || host.n == 0) {
         return mu_h1_bad(pass, "malformed authority in the request target");
     }

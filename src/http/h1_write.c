@@ -1,6 +1,7 @@
 /*
- * The writer of response heads. Field names and values are taken as they are: what comes from outside the server (a
- * backend, a script, the request itself) goes through mu_h1_field_is_sane first, or a line end in it splits the response.
+ * The writer of response heads. Field names and values are taken as they are: what comes from
+ * outside the server (a backend, a script, the request itself) goes through mu_h1_field_is_sane
+ * first, or a line end in it splits the response.
  */
 #include "h1.h"
 
@@ -39,8 +40,8 @@ size_t mu_h1_format_head(char *buf, size_t cap, uint16_t version, enum mu_status
                          struct mu_str reason, const struct mu_headers *headers)
 {
     /* Status line without the phrase, and the two line ends. */
-    size_t need = sizeof("HTTP/1.1 200 \r\n\r\n") - 1 +
-                  (reason.p ? reason.n : mu_status_reason(status).n);
+    size_t need =
+        sizeof("HTTP/1.1 200 \r\n\r\n") - 1 + (reason.p ? reason.n : mu_status_reason(status).n);
     char *out = buf;
 
     for (uint32_t i = 0; i < headers->n; i++) {

@@ -1,14 +1,13 @@
 /*
- * Method names: the fixed set the server knows by number, and the Allow field built from such a set. Names are
- * case-sensitive (RFC 9110 section 9.1).
+ * Method names: the fixed set the server knows by number, and the Allow field built from such a
+ * set. Names are case-sensitive (RFC 9110 section 9.1).
  */
 #include <muster/http.h>
 #include <muster/str.h>
 
-static const struct mu_str names[MU_M_COUNT] = {
-    [MU_M_OTHER] = { "-", 1 },
+static const struct mu_str names[MU_M_COUNT] = { [MU_M_OTHER] = { "-", 1 },
 #define X(m) [MU_M_##m] = { #m, sizeof(#m) - 1 },
-    MU_METHOD_LIST(X)
+                                                 MU_METHOD_LIST(X)
 #undef X
 };
 

@@ -1,6 +1,6 @@
 /*
- * The frame of a multipart/byteranges body. The pieces are formatted before the first byte is sent, so that
- * Content-Length is known: add up the heads, the ranges and the end.
+ * The frame of a multipart/byteranges body. The pieces are formatted before the first byte is sent,
+ * so that Content-Length is known: add up the heads, the ranges and the end.
  */
 #include "multipart.h"
 
@@ -18,11 +18,9 @@ void mu_boundary_format(uint64_t seed, char buf[MU_BOUNDARY_LEN])
 struct mu_str mu_multipart_head(struct mu_arena *a, struct mu_str boundary, struct mu_str type,
                                 struct mu_range r, uint64_t len)
 {
-    return mu_fmt(a,
-                  "\r\n--%.*s%s%.*s\r\nContent-range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64
-                  "\r\n\r\n",
-                  MU_FMT(boundary), type.p ? "\r\nContent-type: " : "", MU_FMT(type), r.first,
-                  r.last, len);
+    return mu_fmt(
+        a, "\r\n--%.*s%s%.*s\r\nContent-range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64 "\r\n\r\n",
+        MU_FMT(boundary), type.p ? "\r\nContent-type: " : "", MU_FMT(type), r.first, r.last, len);
 }
 
 struct mu_str mu_multipart_end(struct mu_arena *a, struct mu_str boundary)

@@ -1,7 +1,8 @@
 /*
- * Byte ranges. Parsing, merging and counting follow httpd, because clients and tests know it: neighbours that touch or
- * overlap become one, one bad element spoils the field, and a set that adds up to more than the whole is answered with
- * the whole. Unlike httpd, white space around a comma is allowed, as RFC 9110 section 5.6.1 wants it.
+ * Byte ranges. Parsing, merging and counting follow httpd, because clients and tests know it:
+ * neighbours that touch or overlap become one, one bad element spoils the field, and a set that
+ * adds up to more than the whole is answered with the whole. Unlike httpd, white space around a
+ * comma is allowed, as RFC 9110 section 5.6.1 wants it.
  */
 #include "range.h"
 
@@ -103,8 +104,8 @@ static enum mu_rc parse_set(struct range_set *set, struct mu_str rest, uint64_t 
         struct mu_range r;
 
         /* The unit and the first element stand together. */
-        piece = is_first && piece.n > 0 && mu_ch_is_ows(*piece.p) ? MU_STR_NULL
-                                                                  : mu_ch_trim_ows(piece);
+        piece =
+            is_first && piece.n > 0 && mu_ch_is_ows(*piece.p) ? MU_STR_NULL : mu_ch_trim_ows(piece);
         if (piece.n == 0 && !is_first) {
             continue;
         }

@@ -1,13 +1,14 @@
 /*
- * Status phrases: httpd's texts, because pages, logs and scripts show them. Kept as whole "404 Not Found" strings so
- * that the writer copies one slice; the phrase alone is that slice without its first four bytes.
+ * Status phrases: httpd's texts, because pages, logs and scripts show them. Kept as whole "404 Not
+ * Found" strings so that the writer copies one slice; the phrase alone is that slice without its
+ * first four bytes.
  */
 #include <muster/http.h>
 
 #define FIRST 100
 #define LAST 511
 
-#define LINE(code, text) [(code) - FIRST] = { #code " " text, sizeof(#code " " text) - 1 }
+#define LINE(code, text) [(code)-FIRST] = { #code " " text, sizeof(#code " " text) - 1 }
 
 static const struct mu_str lines[LAST - FIRST + 1] = {
     LINE(100, "Continue"),

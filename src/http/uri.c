@@ -1,7 +1,8 @@
 /*
- * Paths of URIs. Decoding and dot-segment removal happen here, once, before any access check, so that there is one name
- * for a thing and no later stage ever decodes again. Results and their order are httpd's: a path above the root or a
- * bad escape is malformed, an encoded NUL or a refused encoded slash is a thing that does not exist.
+ * Paths of URIs. Decoding and dot-segment removal happen here, once, before any access check, so
+ * that there is one name for a thing and no later stage ever decodes again. Results and their order
+ * are httpd's: a path above the root or a bad escape is malformed, an encoded NUL or a refused
+ * encoded slash is a thing that does not exist.
  */
 #include <muster/http.h>
 #include <muster/str.h>
@@ -17,7 +18,10 @@ static int escape_at(const char *p, const char *end)
     return mu_hex(p[1]) * 16 + mu_hex(p[2]);
 }
 
-/* Unreserved characters mean the same encoded or not (RFC 3986 section 2.3): decode them, so that no dot hides. */
+/*
+ * Unreserved characters mean the same encoded or not (RFC 3986 section 2.3): decode them, so that
+ * no dot hides.
+ */
 static size_t decode_unreserved(char *path, size_t n)
 {
     const char *in = path, *end = path + n;

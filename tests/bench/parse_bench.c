@@ -1,6 +1,7 @@
 /*
- * How long one request head takes to parse and one response head to write: nanoseconds each, the best of several rounds.
- * Not a test: it prints, it does not judge. Run it on an idle core when the parser changes.
+ * How long one request head takes to parse and one response head to write: nanoseconds each, the
+ * best of several rounds. Not a test: it prints, it does not judge. Run it on an idle core when the
+ * parser changes.
  */
 #include <muster/clock.h>
 #include <stdio.h>

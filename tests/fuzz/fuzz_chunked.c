@@ -1,6 +1,7 @@
 /*
- * Chunked bodies. The first byte chooses where the input is cut; body, trailers and the place where it ends must not
- * depend on that. What was decoded, encoded again in one chunk, decodes to the same.
+ * Chunked bodies. The first byte chooses where the input is cut; body, trailers and the place where
+ * it ends must not depend on that. What was decoded, encoded again in one chunk, decodes to the
+ * same.
  */
 #include "fuzz.h"
 

@@ -1,7 +1,7 @@
 /*
- * Request heads. The first two bytes choose options and cuts, the rest is what a client sends. However it is cut, the
- * outcome is the same; and what is accepted in strict mode, written down again from the parsed parts, is understood the
- * same way, so no two readers of it can disagree.
+ * Request heads. The first two bytes choose options and cuts, the rest is what a client sends.
+ * However it is cut, the outcome is the same; and what is accepted in strict mode, written down
+ * again from the parsed parts, is understood the same way, so no two readers of it can disagree.
  */
 #include "fuzz.h"
 
@@ -22,9 +22,9 @@ static void check_accepted(const struct mu_h1_limits *limits, const struct mu_h1
         const struct mu_header *f = &h->headers.v[i];
 
         check(limits->is_unsafe || mu_h1_field_is_sane(f->name, f->value));
-        check(f->value.n == 0 || (!memchr(f->value.p, '\r', f->value.n) &&
-                                  !memchr(f->value.p, '\n', f->value.n) &&
-                                  !memchr(f->value.p, '\0', f->value.n)));
+        check(f->value.n == 0 ||
+              (!memchr(f->value.p, '\r', f->value.n) && !memchr(f->value.p, '\n', f->value.n) &&
+               !memchr(f->value.p, '\0', f->value.n)));
         check(f->id == mu_header_id(f->name));
         hosts += f->id == MU_H_HOST;
         lengths += f->id == MU_H_CONTENT_LENGTH;
@@ -34,8 +34,8 @@ static void check_accepted(const struct mu_h1_limits *limits, const struct mu_h1
     check(h->version != 1001 || (hosts == 1 && h->host.n > 0));
     check((h->framing == MU_BODY_CHUNKED) == (codings > 0));
     check(h->framing != MU_BODY_LENGTH || (lengths == 1 && h->content_length > 0));
-    check(h->path.n > 0 && (*h->path.p == '/' || h->method == MU_M_OPTIONS ||
-                            h->method == MU_M_CONNECT));
+    check(h->path.n > 0 &&
+          (*h->path.p == '/' || h->method == MU_M_OPTIONS || h->method == MU_M_CONNECT));
 }
 
 /* The request as it would be sent on. */

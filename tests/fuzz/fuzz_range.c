@@ -1,6 +1,6 @@
 /*
- * Ranges and the conditional fields, which share their small grammars. The first two bytes give the size of the file and
- * the limits; the rest is the value, tried in each of the fields.
+ * Ranges and the conditional fields, which share their small grammars. The first two bytes give the
+ * size of the file and the limits; the rest is the value, tried in each of the fields.
  */
 #include "fuzz.h"
 
@@ -71,10 +71,9 @@ static void check_conditions(struct mu_arena *a, struct mu_str value)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint64_t lens[] = { 0, 1, 10, 1000, UINT64_C(5000000000), INT64_MAX };
-    static const struct mu_range_limits limits[] = { { 200, 20, 20 },
-                                                     { 0, 0, 0 },
-                                                     { 2, 1, 1 },
-                                                     { UINT32_MAX, UINT32_MAX, UINT32_MAX } };
+    static const struct mu_range_limits limits[] = {
+        { 200, 20, 20 }, { 0, 0, 0 }, { 2, 1, 1 }, { UINT32_MAX, UINT32_MAX, UINT32_MAX }
+    };
     struct mu_arena *a;
     struct mu_str value;
 

@@ -1,6 +1,6 @@
 /*
- * Paths and authorities. The first byte chooses the policy for slashes. A decoded path starts at the root, holds no dot
- * segment and no NUL, and survives encoding and decoding.
+ * Paths and authorities. The first byte chooses the policy for slashes. A decoded path starts at
+ * the root, holds no dot segment and no NUL, and survives encoding and decoding.
  */
 #include "fuzz.h"
 

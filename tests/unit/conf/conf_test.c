@@ -108,54 +108,67 @@ static enum mu_rc core_check(struct mu_config *c, struct mu_arena *a)
     return mu_str_eq(main_conf->name, MU_S("silent")) ? MU_BAD : MU_OK;
 }
 
-struct mu_module test_core = { .abi = MU_MODULE_ABI, .name = "core", .conf_size = sizeof(struct core_conf),
-                               .directives = core_directives, .init = core_init, .merge = core_merge,
+struct mu_module test_core = { .abi = MU_MODULE_ABI,
+                               .name = "core",
+                               .conf_size = sizeof(struct core_conf),
+                               .directives = core_directives,
+                               .init = core_init,
+                               .merge = core_merge,
                                .check = core_check };
 
 static const struct mu_directive dir_directives[] = {
     MU_DIR_LIST("DirectoryIndex", struct small_conf, index, ALL, "Names of index files"),
-    MU_DIR_FLAG("DirectorySlash", struct small_conf, on, ALL, "Add a slash"),
-    MU_DIR_END
+    MU_DIR_FLAG("DirectorySlash", struct small_conf, on, ALL, "Add a slash"), MU_DIR_END
 };
-struct mu_module test_dir = { .abi = MU_MODULE_ABI, .name = "dir", .conf_size = sizeof(struct small_conf),
+struct mu_module test_dir = { .abi = MU_MODULE_ABI,
+                              .name = "dir",
+                              .conf_size = sizeof(struct small_conf),
                               .directives = dir_directives };
 
 static const struct mu_directive alias_directives[] = {
-    MU_DIR_LIST("Alias", struct small_conf, index, ALL, "Two words"),
-    MU_DIR_END
+    MU_DIR_LIST("Alias", struct small_conf, index, ALL, "Two words"), MU_DIR_END
 };
-struct mu_module test_alias = { .abi = MU_MODULE_ABI, .name = "alias",
-                                .conf_size = sizeof(struct small_conf), .directives = alias_directives };
+struct mu_module test_alias = { .abi = MU_MODULE_ABI,
+                                .name = "alias",
+                                .conf_size = sizeof(struct small_conf),
+                                .directives = alias_directives };
 
 static const struct mu_directive log_directives[] = {
-    MU_DIR_LIST("CustomLog", struct small_conf, index, MU_IN_SERVER, "A log"),
-    MU_DIR_END
+    MU_DIR_LIST("CustomLog", struct small_conf, index, MU_IN_SERVER, "A log"), MU_DIR_END
 };
-struct mu_module test_log_config = { .abi = MU_MODULE_ABI, .name = "log_config",
-                                     .conf_size = sizeof(struct small_conf), .directives = log_directives };
+struct mu_module test_log_config = { .abi = MU_MODULE_ABI,
+                                     .name = "log_config",
+                                     .conf_size = sizeof(struct small_conf),
+                                     .directives = log_directives };
 
 struct mpm_conf {
     int64_t servers;
 };
 static const struct mu_directive event_directives[] = {
-    MU_DIR_INT("StartServers", struct mpm_conf, servers, MU_IN_GLOBAL, 1, 100, "Processes at first"),
+    MU_DIR_INT("StartServers", struct mpm_conf, servers, MU_IN_GLOBAL, 1, 100,
+               "Processes at first"),
     MU_DIR_INT("ThreadsPerChild", struct mpm_conf, servers, MU_IN_GLOBAL, 1, 100, "Threads"),
     MU_DIR_END
 };
-struct mu_module test_mpm_event = { .abi = MU_MODULE_ABI, .name = "mpm_event",
-                                    .conf_size = sizeof(struct mpm_conf), .directives = event_directives };
+struct mu_module test_mpm_event = { .abi = MU_MODULE_ABI,
+                                    .name = "mpm_event",
+                                    .conf_size = sizeof(struct mpm_conf),
+                                    .directives = event_directives };
 
 static const struct mu_directive prefork_directives[] = {
-    MU_DIR_INT("StartServers", struct mpm_conf, servers, MU_IN_GLOBAL, 1, 100, "Processes at first"),
+    MU_DIR_INT("StartServers", struct mpm_conf, servers, MU_IN_GLOBAL, 1, 100,
+               "Processes at first"),
     MU_DIR_INT("MinSpareServers", struct mpm_conf, servers, MU_IN_GLOBAL, 1, 100, "Idle ones"),
     MU_DIR_END
 };
-struct mu_module test_mpm_prefork = { .abi = MU_MODULE_ABI, .name = "mpm_prefork",
+struct mu_module test_mpm_prefork = { .abi = MU_MODULE_ABI,
+                                      .name = "mpm_prefork",
                                       .conf_size = sizeof(struct mpm_conf),
                                       .directives = prefork_directives };
 
 struct mu_module *const test_builtin[] = { &test_core,  &test_log_config, &test_dir,
-                                           &test_alias, &test_mpm_event,  &test_mpm_prefork, NULL };
+                                           &test_alias, &test_mpm_event,  &test_mpm_prefork,
+                                           NULL };
 
 static void gather(void *arg, bool is_error, const char *text)
 {
@@ -165,7 +178,8 @@ static void gather(void *arg, bool is_error, const char *text)
 struct loaded_conf conf_load_with(const char *text, const struct memfile *more,
                                   struct mu_config_opts opts)
 {
-    struct memfile files[32] = { { "/s/conf/httpd.conf", mu_str_c(text) }, { "/s/there", MU_S("") } };
+    struct memfile files[32] = { { "/s/conf/httpd.conf", mu_str_c(text) },
+                                 { "/s/there", MU_S("") } };
     struct mu_conf_fs fs = memfs_of(files);
     struct loaded_conf l = { 0 };
 

@@ -35,7 +35,7 @@ extern struct mu_module *const test_builtin[];
 extern struct mu_cmd test_last_cmd;
 
 struct loaded_conf {
-    struct mu_config *c; /**< NULL: refused */
+    struct mu_config *c;    /**< NULL: refused */
     struct mu_buf messages; /**< each with a newline behind it */
     enum mu_rc rc;
 };

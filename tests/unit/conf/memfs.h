@@ -77,8 +77,9 @@ static inline enum mu_rc memfs_list(void *arg, struct mu_arena *a, const char *p
 
 static inline struct mu_conf_fs memfs_of(const struct memfile *files)
 {
-    return (struct mu_conf_fs){ .kind = memfs_kind, .read = memfs_read, .list = memfs_list,
-                                .arg = (void *)(uintptr_t)files };
+    return (struct mu_conf_fs){
+        .kind = memfs_kind, .read = memfs_read, .list = memfs_list, .arg = (void *)(uintptr_t)files
+    };
 }
 
 #endif

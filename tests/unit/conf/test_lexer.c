@@ -15,7 +15,8 @@ static void show_lines(struct mu_str text, struct mu_buf *out)
 
     mu_lines_init(&l, text);
     while ((rc = mu_lines_next(&l, &line, &first)) != MU_EOF)
-        mu_buf_addf(out, "%u%s%.*s|", first, rc == MU_OK ? ":" : "!", rc == MU_OK ? (int)line.n : 0, line.p);
+        mu_buf_addf(out, "%u%s%.*s|", first, rc == MU_OK ? ":" : "!", rc == MU_OK ? (int)line.n : 0,
+                    line.p);
     mu_lines_fini(&l);
 }
 
@@ -40,8 +41,15 @@ static void test_lines(void **state)
         { __LINE__, MU_S("a\\"), "1:a\\|" },
         { __LINE__, MU_S("# comment \\\ngoes on\nb\n"), "3:b|" },
         { __LINE__, MU_S("\\\n# a comment as well\nb\n"), "3:b|" },
-        { __LINE__, MU_S("\xef\xbb\xbf" "a\n"), "1:a|" },
-        { __LINE__, MU_S("a\n\xef\xbb\xbf" "b\n"), "1:a|2:\xef\xbb\xbf" "b|" },
+        { __LINE__,
+          MU_S("\xef\xbb\xbf"
+               "a\n"),
+          "1:a|" },
+        { __LINE__,
+          MU_S("a\n\xef\xbb\xbf"
+               "b\n"),
+          "1:a|2:\xef\xbb\xbf"
+          "b|" },
         { __LINE__, MU_S("a\0b\nc\n"), "1!|2:c|" },
         { __LINE__, MU_S("a\rb\n"), "1:a\rb|" },
     };
@@ -158,8 +166,10 @@ static void test_distance(void **state)
         struct mu_str x = mu_str_c(rows[i].a);
         struct mu_str y = mu_str_c(rows[i].b);
 
-        check_int(rows[i].row, (long long)mu_edit_distance(x, y, rows[i].limit), (long long)rows[i].want);
-        check_int(rows[i].row, (long long)mu_edit_distance(y, x, rows[i].limit), (long long)rows[i].want);
+        check_int(rows[i].row, (long long)mu_edit_distance(x, y, rows[i].limit),
+                  (long long)rows[i].want);
+        check_int(rows[i].row, (long long)mu_edit_distance(y, x, rows[i].limit),
+                  (long long)rows[i].want);
     }
     assert_int_equal(mu_edit_distance(too_long, too_long, 4), 5);
 }
@@ -178,8 +188,9 @@ static void test_httpd_tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),    cmocka_unit_test(test_long_lines), cmocka_unit_test(test_words),
-        cmocka_unit_test(test_distance), cmocka_unit_test(test_httpd_tables),
+        cmocka_unit_test(test_lines),        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_words),        cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_httpd_tables),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,9 +34,11 @@ static void test_nesting(void **state)
         { __LINE__, "\"List\" a\n", "List a;" },
         { __LINE__, "<Directory /x>\nList a\n</Directory>\n", "<Directory /x{List a;}" },
         { __LINE__, "<directory \"/x y\">\nList a\n</DIRECTORY>", "<directory \"/x y\"{List a;}" },
-        { __LINE__, "<Directory /x>y> rest is cut\n</Directory> so is this\n", "<Directory /x>y{}" },
-        { __LINE__, "<VirtualHost *:80 [::1]:80>\n<Directory />\n<Files \"*.h\">\nList a\n</Files>\n</Directory>\n"
-                    "List b\n</VirtualHost>\nList c",
+        { __LINE__, "<Directory /x>y> rest is cut\n</Directory> so is this\n",
+          "<Directory /x>y{}" },
+        { __LINE__,
+          "<VirtualHost *:80 [::1]:80>\n<Directory />\n<Files \"*.h\">\nList a\n</Files>\n</Directory>\n"
+          "List b\n</VirtualHost>\nList c",
           "<VirtualHost *:80 [::1]:80{<Directory /{<Files \"*.h\"{List a;}}List b;}List c;" },
     };
 
@@ -53,24 +55,36 @@ static void test_conditions(void **state)
         { __LINE__, "<IfModule ! dir_module>\nList a\n</IfModule>\n", "" },
         { __LINE__, "<IfModule \"!dir_module\">\nList a\n</IfModule>\n", "" },
         { __LINE__, "<IfModule dir>\nList a\n</IfModule>\n", "" },
-        { __LINE__, "<IfModule core.c>\n<IfModule http_core.c>\nList a\n</IfModule>\n</IfModule>\n", "List a;" },
-        { __LINE__, "<IfModule mod_so.c>\nList a\n</IfModule>\n<IfModule version_module>\nList b\n</IfModule>",
+        { __LINE__, "<IfModule core.c>\n<IfModule http_core.c>\nList a\n</IfModule>\n</IfModule>\n",
+          "List a;" },
+        { __LINE__,
+          "<IfModule mod_so.c>\nList a\n</IfModule>\n<IfModule version_module>\nList b\n</IfModule>",
           "List a;List b;" },
-        { __LINE__, "<IfModule mod_nope.c>\nAnything goes here ${UNDEFINED}\n<Foo\n<Bar x>\n</Bar>\n</Foo>\n"
-                    "<Directory>\n</Directory>\n</IfModule>\nList a", "List a;" },
-        { __LINE__, "<IfModule mod_nope.c>\n<IfModule core.c>\nList a\n</IfModule>\nList b\n</IfModule>\nList c",
+        { __LINE__,
+          "<IfModule mod_nope.c>\nAnything goes here ${UNDEFINED}\n<Foo\n<Bar x>\n</Bar>\n</Foo>\n"
+          "<Directory>\n</Directory>\n</IfModule>\nList a",
+          "List a;" },
+        { __LINE__,
+          "<IfModule mod_nope.c>\n<IfModule core.c>\nList a\n</IfModule>\nList b\n</IfModule>\nList c",
           "List c;" },
         { __LINE__, "<Directory /x>\n<IfModule core.c>\nList a\n</IfModule>\nList b\n</Directory>",
           "<Directory /x{List a;List b;}" },
-        { __LINE__, "<IfDefine X>\nList a\n</IfDefine>\nDefine X\n<IfDefine X>\nList b\n</IfDefine>\nUnDefine X\n"
-                    "<IfDefine X>\nList c\n</IfDefine>\n<IfDefine !X>\nList d\n</IfDefine>", "List b;List d;" },
-        { __LINE__, "<IfFile conf/httpd.conf>\nList a\n</IfFile>\n<IfFile /s/conf>\nList b\n</IfFile>\n"
-                    "<IfFile nope>\nList c\n</IfFile>\n<IfFile !nope>\nList d\n</IfFile>", "List a;List b;List d;" },
-        { __LINE__, "<IfDirective list>\nList a\n</IfDirective>\n<IfDirective Nope>\nList b\n</IfDirective>\n"
-                    "<IfDirective Include>\nList c\n</IfDirective>\n<IfDirective Refused>\nList d\n</IfDirective>",
+        { __LINE__,
+          "<IfDefine X>\nList a\n</IfDefine>\nDefine X\n<IfDefine X>\nList b\n</IfDefine>\nUnDefine X\n"
+          "<IfDefine X>\nList c\n</IfDefine>\n<IfDefine !X>\nList d\n</IfDefine>",
+          "List b;List d;" },
+        { __LINE__,
+          "<IfFile conf/httpd.conf>\nList a\n</IfFile>\n<IfFile /s/conf>\nList b\n</IfFile>\n"
+          "<IfFile nope>\nList c\n</IfFile>\n<IfFile !nope>\nList d\n</IfFile>",
+          "List a;List b;List d;" },
+        { __LINE__,
+          "<IfDirective list>\nList a\n</IfDirective>\n<IfDirective Nope>\nList b\n</IfDirective>\n"
+          "<IfDirective Include>\nList c\n</IfDirective>\n<IfDirective Refused>\nList d\n</IfDirective>",
           "List a;List c;" },
-        { __LINE__, "<IfSection directory>\nList a\n</IfSection>\n<IfSection Macro>\nList b\n</IfSection>\n"
-                    "<IfSection Group>\nList c\n</IfSection>", "List a;List c;" },
+        { __LINE__,
+          "<IfSection directory>\nList a\n</IfSection>\n<IfSection Macro>\nList b\n</IfSection>\n"
+          "<IfSection Group>\nList c\n</IfSection>",
+          "List a;List c;" },
     };
 
     (void)state;
@@ -84,13 +98,17 @@ static void test_versions(void **state)
         const char *arg;
         bool want;
     } rows[] = {
-        { __LINE__, "2.4.71", true },     { __LINE__, "2.4", false },        { __LINE__, "= 2.4.71", true },
-        { __LINE__, "== 2.4.71", true },  { __LINE__, ">= 2.4", true },      { __LINE__, ">= 2.4.72", false },
-        { __LINE__, "> 2.4.70", true },   { __LINE__, "> 2.4.71", false },   { __LINE__, "< 2.5", true },
-        { __LINE__, "<= 2.4.71", true },  { __LINE__, "< 2.4.71", false },   { __LINE__, "!< 2.4", true },
-        { __LINE__, "!= 2.4.71", false }, { __LINE__, "!2.4.71", false },    { __LINE__, "~ 2\\.4", true },
-        { __LINE__, "~ ^2\\.2", false },  { __LINE__, "!~ ^2\\.2", true },   { __LINE__, "/^2\\.4\\./", true },
-        { __LINE__, "= /^2.2/", false },  { __LINE__, "> 2", true },         { __LINE__, "< 3", true },
+        { __LINE__, "2.4.71", true },     { __LINE__, "2.4", false },
+        { __LINE__, "= 2.4.71", true },   { __LINE__, "== 2.4.71", true },
+        { __LINE__, ">= 2.4", true },     { __LINE__, ">= 2.4.72", false },
+        { __LINE__, "> 2.4.70", true },   { __LINE__, "> 2.4.71", false },
+        { __LINE__, "< 2.5", true },      { __LINE__, "<= 2.4.71", true },
+        { __LINE__, "< 2.4.71", false },  { __LINE__, "!< 2.4", true },
+        { __LINE__, "!= 2.4.71", false }, { __LINE__, "!2.4.71", false },
+        { __LINE__, "~ 2\\.4", true },    { __LINE__, "~ ^2\\.2", false },
+        { __LINE__, "!~ ^2\\.2", true },  { __LINE__, "/^2\\.4\\./", true },
+        { __LINE__, "= /^2.2/", false },  { __LINE__, "> 2", true },
+        { __LINE__, "< 3", true },
     };
 
     (void)state;
@@ -113,16 +131,19 @@ static void test_variables(void **state)
         { __LINE__, "Define A List\n${A} a\n", "List a;" },
         { __LINE__, "Define A x\n<Directory /${A}/>\n</Directory>\n", "<Directory /x/{}" },
         { __LINE__, "Define A x\nDefine A y\nList ${A}\n", "List y;" },
-        { __LINE__, "Define A '${MU_TEST_ENV}'\nDefine B \"$${A}\"\nList ${B}\n", "List $from outside;" },
+        { __LINE__, "Define A '${MU_TEST_ENV}'\nDefine B \"$${A}\"\nList ${B}\n",
+          "List $from outside;" },
         { __LINE__, "List ${MU_TEST_ENV}\n", "List from outside;" },
         { __LINE__, "Define MU_TEST_ENV inside\nList ${MU_TEST_ENV}\n", "List inside;" },
         { __LINE__, "Define A x\nUnDefine A\nDefine A y\nList ${A}\n", "List y;" },
         { __LINE__, "List ${map:x} $A ${ a$\n", "List ${map:x} $A ${ a$;" },
         { __LINE__, "Define A ${B:x}\nList ${A}\n", "List ${B:x};" },
-        { __LINE__, "Define A /s/conf\nInclude ${A}/x/a.conf\nList ${HERE}\n", "List a;List ${HERE;" },
+        { __LINE__, "Define A /s/conf\nInclude ${A}/x/a.conf\nList ${HERE}\n",
+          "List a;List ${HERE;" },
     };
-    static const struct memfile more[] = { { "/s/conf/x/a.conf", MU_S("List a\nDefine HERE ${HERE\n") },
-                                           { NULL, MU_STR_NULL } };
+    static const struct memfile more[] = {
+        { "/s/conf/x/a.conf", MU_S("List a\nDefine HERE ${HERE\n") }, { NULL, MU_STR_NULL }
+    };
 
     (void)state;
     setenv("MU_TEST_ENV", "from outside", 1);
@@ -156,10 +177,12 @@ static void test_includes(void **state)
         { __LINE__, "Include sites/*/site.conf\n", "List one;List two;" },
         { __LINE__, "Include sites/*/\n", "List other;List one;List two;" },
         { __LINE__, "Include s*/o*/*.txt\n", "List other;" },
-        { __LINE__, "IncludeOptional nope.conf\nIncludeOptional no/*.conf\nIncludeOptional conf.d/x*/y\nList a",
+        { __LINE__,
+          "IncludeOptional nope.conf\nIncludeOptional no/*.conf\nIncludeOptional conf.d/x*/y\nList a",
           "List a;" },
         { __LINE__, "IncludeOptional conf.d/b.conf\n", "List b;" },
-        { __LINE__, "<Directory /x>\nInclude inner.conf\n</Directory>\n", "<Directory /x{<Files x{List a;}}" },
+        { __LINE__, "<Directory /x>\nInclude inner.conf\n</Directory>\n",
+          "<Directory /x{<Files x{List a;}}" },
         { __LINE__, "ServerRoot /s/sites\nInclude one/site.conf\n", "List one;" },
         { __LINE__, "<IfModule nope.c>\nInclude nope.conf\n</IfModule>\n", "" },
     };
@@ -170,7 +193,8 @@ static void test_includes(void **state)
 
 static void test_places(void **state)
 {
-    struct loaded_conf l = conf_load("# one\nList a\n\nList b \\\n  c\nInclude conf.d/a.conf\nList d\n", tree);
+    struct loaded_conf l =
+        conf_load("# one\nList a\n\nList b \\\n  c\nInclude conf.d/a.conf\nList d\n", tree);
     struct mu_config *c = conf_ok(__LINE__, &l);
     struct mu_buf out = { 0 };
 
@@ -185,7 +209,8 @@ static void test_places(void **state)
 
 static void test_command_line(void **state)
 {
-    static const char *const before[] = { "<IfDefine D>", "List first", "</IfDefine>", "  ", "Define X y", NULL };
+    static const char *const before[] = { "<IfDefine D>", "List first", "</IfDefine>",
+                                          "  ",           "Define X y", NULL };
     static const char *const after[] = { "List last ${X}", NULL };
     static const char *const defines[] = { "D", NULL };
     struct mu_config_opts opts = { .before = before, .after = after, .defines = defines };
@@ -232,8 +257,9 @@ static void test_main_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nesting),      cmocka_unit_test(test_conditions), cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_variables),    cmocka_unit_test(test_includes),   cmocka_unit_test(test_places),
+        cmocka_unit_test(test_nesting),      cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_versions),     cmocka_unit_test(test_variables),
+        cmocka_unit_test(test_includes),     cmocka_unit_test(test_places),
         cmocka_unit_test(test_command_line), cmocka_unit_test(test_main_file),
     };
 

@@ -76,9 +76,9 @@ static inline void note(struct trace *t, char c)
 #define BOTH(fn)                                                                                   \
     { #fn "/epoll", fn, NULL, NULL, (void *)(uintptr_t)MU_BACKEND_EPOLL },                         \
     {                                                                                              \
-        #fn "/single", fn, NULL, NULL, (void *)(uintptr_t)MU_BACKEND_SINGLE                        \
+#fn "/single", fn, NULL, NULL, (void *)(uintptr_t)MU_BACKEND_SINGLE                        \
     }
-#define BACKEND(state) ((enum mu_backend)(uintptr_t)*(state))
+#define BACKEND(state) ((enum mu_backend)(uintptr_t) * (state))
 
 /** fake_log.c: the lines written so far, and the last one's tag and text. */
 extern unsigned log_lines;

@@ -4,7 +4,19 @@
 #include <muster/clock.h>
 #include <sys/resource.h>
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+enum { MANY = 400 }; /* it keeps a megabyte a fiber */
+#else
 enum { MANY = 10000 };
+#endif
 
 static struct mu_wake gate[MANY];
 static int passed;

@@ -15,10 +15,11 @@ static struct mu_fiber *the_fiber;
 enum { THREADS = 2 };
 #define FORMS(fn)                                                                                  \
     { #fn "/epoll+threads", fn, NULL, NULL, (void *)(uintptr_t)(MU_BACKEND_EPOLL | THREADS) },     \
-    { #fn "/epoll+in place", fn, NULL, NULL, (void *)(uintptr_t)MU_BACKEND_EPOLL },                \
-    { #fn "/single+threads", fn, NULL, NULL, (void *)(uintptr_t)(MU_BACKEND_SINGLE | THREADS) },   \
+        { #fn "/epoll+in place", fn, NULL, NULL, (void *)(uintptr_t)MU_BACKEND_EPOLL },            \
+        { #fn "/single+threads", fn, NULL, NULL,                                                   \
+          (void *)(uintptr_t)(MU_BACKEND_SINGLE | THREADS) },                                      \
     {                                                                                              \
-        #fn "/single+in place", fn, NULL, NULL, (void *)(uintptr_t)MU_BACKEND_SINGLE               \
+#fn "/single+in place", fn, NULL, NULL, (void *)(uintptr_t)MU_BACKEND_SINGLE               \
     }
 
 struct rig {
@@ -148,7 +149,8 @@ static void home_that_blocks(void *arg)
 {
     assert_true(is_home());
     note(&seen, '[');
-    mu_offload(inner, arg); /* blocking work in a call home goes back to the worker that waits for it */
+    mu_offload(inner,
+               arg); /* blocking work in a call home goes back to the worker that waits for it */
     note(&seen, ']');
 }
 
@@ -460,8 +462,8 @@ static void post_from_post(void *arg)
 
 static void test_post_from_its_own_thread(void **state)
 {
-    struct mu_reactor *r = mu_reactor_create(
-        &(struct mu_reactor_opts){ .backend = BACKEND(state), .is_alone = true });
+    struct mu_reactor *r =
+        mu_reactor_create(&(struct mu_reactor_opts){ .backend = BACKEND(state), .is_alone = true });
     struct mu_post node = { .fn = post_from_post, .arg = &node };
 
     assert_non_null(r);

@@ -57,12 +57,12 @@ static int64_t idle_ms;
 static void pumps(void *arg)
 {
     (void)arg;
-    dir[0] = (struct mu_pipe_dir){
-        .from = &io[0], .to = &io[1], .may_close_early = dir[0].may_close_early
-    };
-    dir[1] = (struct mu_pipe_dir){
-        .from = &io[1], .to = &io[0], .may_close_early = dir[1].may_close_early
-    };
+    dir[0] = (struct mu_pipe_dir){ .from = &io[0],
+                                   .to = &io[1],
+                                   .may_close_early = dir[0].may_close_early };
+    dir[1] = (struct mu_pipe_dir){ .from = &io[1],
+                                   .to = &io[0],
+                                   .may_close_early = dir[1].may_close_early };
     result = mu_pump(&dir[0], &dir[1], idle_ms);
     note(&seen, 'p');
 }
@@ -254,12 +254,8 @@ static void test_one_way_to_a_pipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_both_ways),
-        BOTH(test_both_write_first),
-        BOTH(test_nothing_to_say),
-        BOTH(test_back_pressure),
-        BOTH(test_reader_that_leaves),
-        BOTH(test_idle),
+        BOTH(test_both_ways),         BOTH(test_both_write_first),   BOTH(test_nothing_to_say),
+        BOTH(test_back_pressure),     BOTH(test_reader_that_leaves), BOTH(test_idle),
         BOTH(test_one_way_to_a_pipe),
     };
 

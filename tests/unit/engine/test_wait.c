@@ -554,7 +554,8 @@ static void test_listen(void **state)
 
     make_pair();
     left.on_ready = note_ready;
-    assert_int_equal(mu_io_watch(&left), MU_OK); /* so that the single backend polls both kinds at once */
+    assert_int_equal(mu_io_watch(&left),
+                     MU_OK); /* so that the single backend polls both kinds at once */
     for (int i = 0; i < 2; i++) {
         fd[i] = listen_on(&at[i]);
         assert_int_equal(mu_listen_watch(r, &door[i], fd[i], accept_one), MU_OK);
@@ -647,9 +648,11 @@ static void test_child(void **state)
     struct mu_reactor *r = reactor_of(BACKEND(state));
 
     seen.n = 0;
-    run_fiber(r, waits_for_child, NULL);
-    turn_until_idle(r);
-    assert_string_equal(seen.s, "c");
+    if (getenv("UNDER_VALGRIND") == NULL) { /* which knows no pidfd_open */
+        run_fiber(r, waits_for_child, NULL);
+        turn_until_idle(r);
+        assert_string_equal(seen.s, "c");
+    }
     mu_reactor_destroy(r);
 }
 
@@ -691,7 +694,8 @@ static void reads_file_and_pipe(void *arg)
 
     (void)arg;
     mu_io_init(&file, open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
-    assert_int_equal(await(&file, MU_READABLE, -1, &got), MU_OK); /* epoll refuses files: always ready */
+    assert_int_equal(await(&file, MU_READABLE, -1, &got),
+                     MU_OK); /* epoll refuses files: always ready */
     assert_int_equal(mu_read(&file, buf, 4, &n, MU_NEVER), MU_OK);
     assert_memory_equal(buf, "\177ELF", 4);
     mu_io_close(&file);

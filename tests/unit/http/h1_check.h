@@ -1,4 +1,7 @@
-/* Running the head parser over an input in pieces, for the unit tests and the fuzzer: the cuts must never matter. */
+/*
+ * Running the head parser over an input in pieces, for the unit tests and the fuzzer: the cuts must
+ * never matter.
+ */
 #ifndef MU_TESTS_H1_CHECK_H
 #define MU_TESTS_H1_CHECK_H
 
@@ -19,8 +22,8 @@ struct h1_outcome {
 
 static inline void h1_describe(struct mu_buf *out, const struct mu_h1_head *h)
 {
-    mu_buf_addf(out, "%u '%.*s' '%.*s' v%u path '%.*s'", (unsigned)h->method, MU_FMT(h->method_name),
-                MU_FMT(h->target), (unsigned)h->version, MU_FMT(h->path));
+    mu_buf_addf(out, "%u '%.*s' '%.*s' v%u path '%.*s'", (unsigned)h->method,
+                MU_FMT(h->method_name), MU_FMT(h->target), (unsigned)h->version, MU_FMT(h->path));
     mu_buf_addf(out, " query %s'%.*s' host '%.*s':%u", h->query.p ? "+" : "-", MU_FMT(h->query),
                 MU_FMT(h->host), (unsigned)h->host_port);
     mu_buf_addf(out, " body %d %llu %d%d%d%d", (int)h->framing,
@@ -39,8 +42,9 @@ static inline void h1_describe(struct mu_buf *out, const struct mu_h1_head *h)
 }
 
 /**
- * Parse `in`, given first its first cuts[0] bytes, then its first cuts[1] and so on, and all of it last. Each time the
- * bytes lie in a fresh allocation of exactly their size, and what was allocated from the arena before is gone.
+ * Parse `in`, given first its first cuts[0] bytes, then its first cuts[1] and so on, and all of it
+ * last. Each time the bytes lie in a fresh allocation of exactly their size, and what was allocated
+ * from the arena before is gone.
  */
 static inline void h1_run(struct h1_outcome *o, const struct mu_h1_limits *limits, struct mu_str in,
                           const size_t *cuts, size_t n_cuts)
@@ -50,7 +54,7 @@ static inline void h1_run(struct h1_outcome *o, const struct mu_h1_limits *limit
 
     *o = (struct h1_outcome){ .rc = MU_AGAIN };
     for (size_t i = 0; i <= n_cuts && o->rc == MU_AGAIN; i++) {
-        size_t n = i < n_cuts ? cuts[i] : in.n;
+        size_t n = cuts && i < n_cuts ? cuts[i] : in.n;
         char *piece = malloc(n ? n : 1);
         struct mu_h1_head head;
 

@@ -1,6 +1,6 @@
 /*
- * The chunked decoder: bodies, extensions, trailers, every refusal; each input in one piece, byte by byte and cut at
- * every place, with and without a table for the trailers.
+ * The chunked decoder: bodies, extensions, trailers, every refusal; each input in one piece, byte
+ * by byte and cut at every place, with and without a table for the trailers.
  */
 #include "http_test.h"
 
@@ -12,15 +12,27 @@
 struct row {
     int line;
     struct mu_str in;
-    enum mu_rc rc;        /* MU_OK: not at its end yet */
-    const char *body;     /* data, then "|name=value" for each trailer */
-    size_t rest;          /* bytes behind the end that are not the body's */
+    enum mu_rc rc;    /* MU_OK: not at its end yet */
+    const char *body; /* data, then "|name=value" for each trailer */
+    size_t rest;      /* bytes behind the end that are not the body's */
 };
 
-#define LIT(s) { s, sizeof(s) - 1 }
-#define OK(in, body, rest) { __LINE__, LIT(in), MU_EOF, body, rest }
-#define MORE(in, body) { __LINE__, LIT(in), MU_OK, body, 0 }
-#define NO(in, body) { __LINE__, LIT(in), MU_BAD, body, 0 }
+#define LIT(s)                                                                                     \
+    {                                                                                              \
+        s, sizeof(s) - 1                                                                           \
+    }
+#define OK(in, body, rest)                                                                         \
+    {                                                                                              \
+        __LINE__, LIT(in), MU_EOF, body, rest                                                      \
+    }
+#define MORE(in, body)                                                                             \
+    {                                                                                              \
+        __LINE__, LIT(in), MU_OK, body, 0                                                          \
+    }
+#define NO(in, body)                                                                               \
+    {                                                                                              \
+        __LINE__, LIT(in), MU_BAD, body, 0                                                         \
+    }
 
 static const struct row rows[] = {
     OK("0\r\n\r\n", "", 0),
@@ -148,8 +160,7 @@ static struct result decode(struct mu_str in, size_t first, size_t step, bool wa
         n = step;
     }
     for (uint32_t i = 0; i < trailers.n; i++) {
-        mu_buf_addf(&r.body, "|%.*s=%.*s", MU_FMT(trailers.v[i].name),
-                    MU_FMT(trailers.v[i].value));
+        mu_buf_addf(&r.body, "|%.*s=%.*s", MU_FMT(trailers.v[i].name), MU_FMT(trailers.v[i].value));
     }
     mu_arena_destroy(a);
     return r;
@@ -167,8 +178,7 @@ static void check(const struct row *row, size_t first, size_t step)
     mu_buf_fini(&r.body);
     r = decode(row->in, first, step, false);
     EXPECT_ROW(row->line, r.rc == row->rc);
-    EXPECT_STR(row->line, mu_buf_str(&r.body),
-               mu_str_n(row->body, strcspn(row->body, "|")));
+    EXPECT_STR(row->line, mu_buf_str(&r.body), mu_str_n(row->body, strcspn(row->body, "|")));
     mu_buf_fini(&r.body);
 }
 
@@ -295,10 +305,8 @@ static void test_chunk_head(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_cut),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_trailers_together),
-        cmocka_unit_test(test_after_the_end),
+        cmocka_unit_test(test_every_cut),         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_trailers_together), cmocka_unit_test(test_after_the_end),
         cmocka_unit_test(test_chunk_head),
     };
 

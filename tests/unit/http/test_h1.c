@@ -1,6 +1,7 @@
 /*
- * The head parser: what is understood, and every refusal with its status. Each row is parsed in one piece, byte by byte
- * and cut in two at every place; then random mutations of the rows are cut at random places. The outcome must be equal.
+ * The head parser: what is understood, and every refusal with its status. Each row is parsed in one
+ * piece, byte by byte and cut in two at every place; then random mutations of the rows are cut at
+ * random places. The outcome must be equal.
  */
 #include "http_test.h"
 
@@ -21,11 +22,26 @@ struct row {
 #define END "\r\n"
 #define GET(...) "GET / HTTP/1.1\r\n" H __VA_ARGS__ END
 #define POST(...) "POST / HTTP/1.1\r\n" H __VA_ARGS__ END
-#define LIT(s) { s, sizeof(s) - 1 }
-#define OK(options, text) { __LINE__, options, LIT(text), MU_OK, MU_STATUS_NONE, NULL }
-#define MORE(options, text) { __LINE__, options, LIT(text), MU_AGAIN, MU_STATUS_NONE, NULL }
-#define BAD(options, text, why) { __LINE__, options, LIT(text), MU_BAD, MU_400_BAD_REQUEST, why }
-#define NO(options, text, status, why) { __LINE__, options, LIT(text), MU_BAD, status, why }
+#define LIT(s)                                                                                     \
+    {                                                                                              \
+        s, sizeof(s) - 1                                                                           \
+    }
+#define OK(options, text)                                                                          \
+    {                                                                                              \
+        __LINE__, options, LIT(text), MU_OK, MU_STATUS_NONE, NULL                                  \
+    }
+#define MORE(options, text)                                                                        \
+    {                                                                                              \
+        __LINE__, options, LIT(text), MU_AGAIN, MU_STATUS_NONE, NULL                               \
+    }
+#define BAD(options, text, why)                                                                    \
+    {                                                                                              \
+        __LINE__, options, LIT(text), MU_BAD, MU_400_BAD_REQUEST, why                              \
+    }
+#define NO(options, text, status, why)                                                             \
+    {                                                                                              \
+        __LINE__, options, LIT(text), MU_BAD, status, why                                          \
+    }
 
 static const struct row rows[] = {
     /* Whole heads. */
@@ -89,7 +105,10 @@ static const struct row rows[] = {
     BAD(0, GET("A: \x01\r\n"), "control character"),
     BAD(0, GET("A: abcdefghijk\x1fmnopqrst\r\n"), "control character"),
     BAD(0, GET("A: abcdefgh\x7f\r\n"), "control character"),
-    BAD(0, GET("A: abc\x7f" "defghijkl\r\n"), "control character"),
+    BAD(0,
+        GET("A: abc\x7f"
+            "defghijkl\r\n"),
+        "control character"),
     BAD(0, GET("A: abcdefgh\x01ijklmnop\r\n"), "control character"),
     OK(0, GET("A: abc\x80\xff\x7e\x20\x09ghijklmnopqrs\r\n")),
     BAD(UNSAFE, GET("A: b\vc\r\n"), "control character"),
@@ -536,8 +555,8 @@ static void test_unfolded_value(void **state)
     static const char in[] = GET("A: b\r\n  c \r\n\td\r\nE:\r\n f\r\n");
 
     (void)state;
-    assert_int_equal(
-        mu_h1_parse(&p, &limits, a, in, sizeof(in) - 1, &h, &head_len, &status), MU_OK);
+    assert_int_equal(mu_h1_parse(&p, &limits, a, in, sizeof(in) - 1, &h, &head_len, &status),
+                     MU_OK);
     EXPECT_STR(__LINE__, mu_headers_get(&h.headers, MU_S("A")), MU_S("b c d"));
     EXPECT_STR(__LINE__, mu_headers_get(&h.headers, MU_S("E")), MU_S("f"));
     mu_arena_destroy(a);
@@ -640,10 +659,9 @@ static void test_limits(void **state)
 /* A folded field counts as a whole: eleven bytes here, and twelve with the byte of grace. */
 static void test_limit_of_folded_field(void **state)
 {
-    const struct mu_h1_limits limits = { .max_line = 50,
-                                         .max_field = 11,
-                                         .max_fields = 2,
-                                         .is_unsafe = true };
+    const struct mu_h1_limits limits = {
+        .max_line = 50, .max_field = 11, .max_fields = 2, .is_unsafe = true
+    };
     const struct mu_str fits = MU_S("GET / HTTP/1.1\r\nHost: a\r\nX: 45\r\n 234\r\n 67\r\n\r\n");
     const struct mu_str over = MU_S("GET / HTTP/1.1\r\nHost: a\r\nX: 45\r\n 234\r\n 678\r\n\r\n");
     struct h1_outcome o;

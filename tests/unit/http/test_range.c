@@ -1,4 +1,7 @@
-/* Ranges: what httpd answers to each value for a file of 1000 bytes, the limits, and the frame of a multipart body. */
+/*
+ * Ranges: what httpd answers to each value for a file of 1000 bytes, the limits, and the frame of a
+ * multipart body.
+ */
 #include "http_test.h"
 
 #include "http/multipart.h"
@@ -10,9 +13,18 @@ struct row {
     const char *ranges;
 };
 
-#define OK(value, ranges) { __LINE__, value, MU_OK, ranges }
-#define IGNORED(value) { __LINE__, value, MU_NOENT, "" }
-#define UNSATISFIABLE(value) { __LINE__, value, MU_LIMIT, "" }
+#define OK(value, ranges)                                                                          \
+    {                                                                                              \
+        __LINE__, value, MU_OK, ranges                                                             \
+    }
+#define IGNORED(value)                                                                             \
+    {                                                                                              \
+        __LINE__, value, MU_NOENT, ""                                                              \
+    }
+#define UNSATISFIABLE(value)                                                                       \
+    {                                                                                              \
+        __LINE__, value, MU_LIMIT, ""                                                              \
+    }
 
 static const struct row rows[] = {
     OK("bytes=0-", "0-999"),
@@ -101,7 +113,8 @@ static void test_parse(void **state)
         char text[200] = "";
         size_t n, at = 0;
 
-        EXPECT_ROW(r->line, mu_range_parse(a, mu_str_c(r->value), 1000, &defaults, &v, &n) == r->rc);
+        EXPECT_ROW(r->line,
+                   mu_range_parse(a, mu_str_c(r->value), 1000, &defaults, &v, &n) == r->rc);
         for (size_t k = 0; k < n; k++) {
             at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%llu-%llu", k ? " " : "",
                                    (unsigned long long)v[k].first, (unsigned long long)v[k].last);

@@ -1,6 +1,6 @@
 /*
- * Paths: decoded once, dots removed whether encoded or not, encoded slashes by policy, with httpd's results; and the
- * escaping that goes the other way.
+ * Paths: decoded once, dots removed whether encoded or not, encoded slashes by policy, with httpd's
+ *        results; and the escaping that goes the other way.
  */
 #include "http_test.h"
 
@@ -18,11 +18,26 @@ struct row {
     struct mu_str path;
 };
 
-#define LIT(s) { s, sizeof(s) - 1 }
-#define OK(raw, path) { __LINE__, LIT(raw), MERGE, MU_SLASHES_REFUSE, MU_OK, LIT(path) }
-#define NO(raw, rc) { __LINE__, LIT(raw), MERGE, MU_SLASHES_REFUSE, rc, LIT("") }
-#define AS(raw, merge, slashes, path) { __LINE__, LIT(raw), merge, slashes, MU_OK, LIT(path) }
-#define NO_AS(raw, merge, slashes, rc) { __LINE__, LIT(raw), merge, slashes, rc, LIT("") }
+#define LIT(s)                                                                                     \
+    {                                                                                              \
+        s, sizeof(s) - 1                                                                           \
+    }
+#define OK(raw, path)                                                                              \
+    {                                                                                              \
+        __LINE__, LIT(raw), MERGE, MU_SLASHES_REFUSE, MU_OK, LIT(path)                             \
+    }
+#define NO(raw, rc)                                                                                \
+    {                                                                                              \
+        __LINE__, LIT(raw), MERGE, MU_SLASHES_REFUSE, rc, LIT("")                                  \
+    }
+#define AS(raw, merge, slashes, path)                                                              \
+    {                                                                                              \
+        __LINE__, LIT(raw), merge, slashes, MU_OK, LIT(path)                                       \
+    }
+#define NO_AS(raw, merge, slashes, rc)                                                             \
+    {                                                                                              \
+        __LINE__, LIT(raw), merge, slashes, rc, LIT("")                                            \
+    }
 
 static const struct row rows[] = {
     OK("/", "/"),
@@ -130,7 +145,9 @@ static void test_decode(void **state)
 /* Whatever the input: a path that was let through has no dot segment and stays below the root. */
 static void test_no_dot_survives(void **state)
 {
-    static const char pieces[][8] = { "/", ".", "..", "%2e", "%2E", "%2f", "a", "%25", "//", "%5c" };
+    static const char pieces[][8] = {
+        "/", ".", "..", "%2e", "%2E", "%2f", "a", "%25", "//", "%5c"
+    };
     struct mu_arena *a = mu_arena_create(0);
     uint64_t seed = 7;
 
@@ -239,9 +256,9 @@ static void test_is_absolute(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decode),          cmocka_unit_test(test_no_dot_survives),
-        cmocka_unit_test(test_encode_path),     cmocka_unit_test(test_encode_and_back),
-        cmocka_unit_test(test_html_escape),     cmocka_unit_test(test_is_absolute),
+        cmocka_unit_test(test_decode),      cmocka_unit_test(test_no_dot_survives),
+        cmocka_unit_test(test_encode_path), cmocka_unit_test(test_encode_and_back),
+        cmocka_unit_test(test_html_escape), cmocka_unit_test(test_is_absolute),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,7 +88,7 @@ static void test_status(void **state)
     assert_null(mu_status_line(MU_STATUS_NONE).p);
     assert_null(mu_status_line((enum mu_status)99).p);
     assert_null(mu_status_line((enum mu_status)512).p);
-    assert_null(mu_status_line((enum mu_status)-1).p);
+    assert_null(mu_status_line((enum mu_status) - 1).p);
     for (int s = 100; s < 512; s++) {
         struct mu_str line = mu_status_line((enum mu_status)s);
 
@@ -130,9 +130,15 @@ struct etag_row {
 
 static const struct etag_row etags[] = {
     /* httpd's own tag of a file of 26 bytes from 2024-01-01 00:00:00. */
-    { __LINE__, MU_ETAG_DEFAULT, { 7, 26, 1704067200 * SEC }, 1704067300 * SEC,
+    { __LINE__,
+      MU_ETAG_DEFAULT,
+      { 7, 26, 1704067200 * SEC },
+      1704067300 * SEC,
       "\"1a-60dd710212000\"" },
-    { __LINE__, MU_ETAG_ALL, { 0x1234, 26, 1704067200 * SEC }, 1704067300 * SEC,
+    { __LINE__,
+      MU_ETAG_ALL,
+      { 0x1234, 26, 1704067200 * SEC },
+      1704067300 * SEC,
       "\"1234-1a-60dd710212000\"" },
     { __LINE__, MU_ETAG_INODE, { 0x1234, 26, 0 }, SEC, "\"1234\"" },
     { __LINE__, MU_ETAG_SIZE, { 7, 0, 0 }, SEC, "\"0\"" },
@@ -142,7 +148,10 @@ static const struct etag_row etags[] = {
     { __LINE__, MU_ETAG_SIZE, { 7, 26, 100 * SEC }, 101 * SEC - 1, "W/\"1a\"" },
     { __LINE__, MU_ETAG_SIZE, { 7, 26, 100 * SEC }, 99 * SEC, "W/\"1a\"" },
     { __LINE__, MU_ETAG_DEFAULT, { 7, 14, -5 * SEC }, 99 * SEC, "\"e-ffffffffffb3b4c0\"" },
-    { __LINE__, MU_ETAG_ALL, { UINT64_MAX, UINT64_MAX, INT64_MAX }, 0,
+    { __LINE__,
+      MU_ETAG_ALL,
+      { UINT64_MAX, UINT64_MAX, INT64_MAX },
+      0,
       "W/\"ffffffffffffffff-ffffffffffffffff-7fffffffffffffff\"" },
     { __LINE__, 0, { 7, 26, 0 }, SEC, "" },
 };

@@ -1,0 +1,10 @@
+/* The modules that are part of the server's binary. */
+#ifndef MU_CLI_BUILTIN_H
+#define MU_CLI_BUILTIN_H
+
+#include <muster/module.h>
+
+/** NULL-terminated. */
+extern struct mu_module *const mu_builtin_modules[];
+
+#endif

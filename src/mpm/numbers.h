@@ -1,0 +1,50 @@
+/* The numbers of the MPM directives: unset, clamped as httpd clamps them, with its warnings. */
+#ifndef MU_MPM_NUMBERS_H
+#define MU_MPM_NUMBERS_H
+
+#include <muster/directive.h>
+#include <super/child.h>
+
+/** In a field of MU_K_INT: no directive said anything. */
+#define MU_UNSET INT64_MIN
+
+/** Directives that all three have. `T` is the MPM's conf. */
+#define MU_MPM_DIRECTIVES(T)                                                                                           \
+    MU_DIR_INT("StartServers", T, start_servers, MU_IN_GLOBAL, INT32_MIN, INT32_MAX, "Child processes at first"),       \
+    MU_DIR_INT("ServerLimit", T, server_limit, MU_IN_GLOBAL, INT32_MIN, INT32_MAX,                                      \
+               "Upper limit of child processes; a graceful restart changes it"),                                        \
+    MU_DIR_INT("MaxRequestWorkers", T, max_workers, MU_IN_GLOBAL, INT32_MIN, INT32_MAX,                                 \
+               "Workers of all child processes together"),                                                              \
+    MU_DIR_INT("MaxClients", T, max_workers, MU_IN_GLOBAL, INT32_MIN, INT32_MAX, "Old name of MaxRequestWorkers"),      \
+    MU_DIR_INT("MaxConnectionsPerChild", T, max_connections, MU_IN_GLOBAL, 0, INT32_MAX,                                \
+               "Connections after which a child process is replaced; 0: never"),                                        \
+    MU_DIR_INT("MaxRequestsPerChild", T, max_connections, MU_IN_GLOBAL, 0, INT32_MAX,                                   \
+               "Old name of MaxConnectionsPerChild")
+
+/** Directives of the threaded ones. */
+#define MU_MPM_THREAD_DIRECTIVES(T)                                                                                    \
+    MU_DIR_INT("ThreadsPerChild", T, threads, MU_IN_GLOBAL, INT32_MIN, INT32_MAX, "Worker threads of a child process"), \
+    MU_DIR_INT("ThreadLimit", T, thread_limit, MU_IN_GLOBAL, INT32_MIN, INT32_MAX,                                      \
+               "Upper limit of ThreadsPerChild; a graceful restart changes it"),                                        \
+    MU_DIR_INT("MinSpareThreads", T, min_spare, MU_IN_GLOBAL, INT32_MIN, INT32_MAX,                                     \
+               "Idle workers below which child processes are started"),                                                 \
+    MU_DIR_INT("MaxSpareThreads", T, max_spare, MU_IN_GLOBAL, INT32_MIN, INT32_MAX,                                     \
+               "Idle workers above which child processes are stopped")
+
+struct mu_mpm_numbers {
+    int64_t start_servers, server_limit, max_workers, max_connections;
+    int64_t threads, thread_limit, min_spare, max_spare;
+};
+
+/** All unset, but what has 0 as its default. */
+void mu_mpm_numbers_init(struct mu_mpm_numbers *n);
+
+/** What a number becomes: `unset` when nothing was said, else within [lo, hi], with a warning when it was not. */
+uint32_t mu_mpm_number(struct mu_config *config, const char *directive, int64_t written, uint32_t unset, uint32_t lo,
+                       uint32_t hi);
+
+/** The limits of worker and event; `thread_limit_max` is the MPM's own upper bound of ThreadLimit. */
+void mu_mpm_thread_limits(struct mu_config *config, const struct mu_mpm_numbers *n, uint32_t thread_limit_max,
+                          struct mu_mpm_limits *out);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * body: a request's body as handlers read it, whatever protocol delivers it: 100 Continue before the first byte, LimitRequestBody
+ * on the announced length and on what really comes, and home from a worker thread when the handler is offloaded.
+ */
+#include <server/core_conf.h>
+#include <server/exchange.h>
+
+#include <muster/wait.h>
+
+struct call {
+    struct mu_req *r;
+    void *buf;
+    size_t cap;
+    size_t *got;
+    enum mu_rc rc;
+};
+
+static enum mu_rc over_limit(struct mu_req *r, uint64_t limit)
+{
+    MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0550",
+           "the request body is larger than LimitRequestBody allows (%llu bytes)",
+           (unsigned long long)limit);
+    mu_exchange_of(r)->wants_close = true;
+    return MU_LIMIT;
+}
+
+/** Tell a client that waits for it to go on. */
+static enum mu_rc say_continue(struct mu_exchange *x)
+{
+    x->expects_continue = false;
+    return x->ops->interim ? x->ops->interim(x, MU_100_CONTINUE, NULL) : MU_OK;
+}
+
+static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got)
+{
+    struct mu_exchange *x = mu_exchange_of(r);
+    uint64_t limit = (uint64_t)mu_core_of(r->conf)->limit_body;
+    enum mu_rc rc;
+
+    if (limit > 0 && (x->body_taken > limit ||
+                      (x->req.body_len > 0 && (uint64_t)x->req.body_len > limit)))
+        return over_limit(r, limit);
+    if (x->expects_continue) {
+        rc = say_continue(x);
+        if (rc != MU_OK)
+            return rc;
+    }
+    rc = x->ops->body_read(x, buf, cap, got);
+    x->body_taken += *got;
+    if (rc == MU_OK && limit > 0 && x->body_taken > limit) {
+        *got = 0;
+        return over_limit(r, limit);
+    }
+    return rc;
+}
+
+static void read_call(void *arg)
+{
+    struct call *c = arg;
+
+    c->rc = read_home(c->r, c->buf, c->cap, c->got);
+}
+
+enum mu_rc mu_body_read(struct mu_req *r, void *buf, size_t cap, size_t *got)
+{
+    struct call c = { .r = r, .buf = buf, .cap = cap, .got = got };
+
+    *got = 0;
+    if (r->main || !mu_exchange_of(r)->req.has_body)
+        return MU_EOF; /* a sub-request has no body of its own */
+    if (mu_is_offloaded())
+        mu_call_home(read_call, &c);
+    else
+        read_call(&c);
+    return c.rc;
+}
+
+enum mu_rc mu_body_discard(struct mu_req *r)
+{
+    char scrap[8192];
+    enum mu_rc rc;
+    size_t got;
+
+    do
+        rc = mu_body_read(r, scrap, sizeof(scrap), &got);
+    while (rc == MU_OK);
+    return rc == MU_EOF ? MU_OK : rc;
+}
+
+enum mu_status mu_body_status(enum mu_rc rc)
+{
+    switch (rc) {
+    case MU_OK:
+    case MU_EOF:
+        return MU_STATUS_NONE;
+    case MU_TIMEOUT:
+        return MU_408_REQUEST_TIMEOUT;
+    case MU_LIMIT:
+        return MU_413_CONTENT_TOO_LARGE;
+    case MU_NOMEM:
+        return MU_503_SERVICE_UNAVAILABLE;
+    case MU_GONE:
+    case MU_BAD:
+        return MU_400_BAD_REQUEST;
+    default:
+        return MU_500_INTERNAL_SERVER_ERROR;
+    }
+}

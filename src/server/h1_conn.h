@@ -1,0 +1,125 @@
+/* HTTP/1 on a connection: what h1_conn.c, h1_read.c, h1_body.c, h1_head.c, h1_sink.c and linger.c share. */
+#ifndef MU_SERVER_H1_CONN_H
+#define MU_SERVER_H1_CONN_H
+
+#include <server/conn_internal.h>
+
+enum mu_h1_state {
+    MU_H1_HEAD,   /**< a request head is awaited or has arrived in part; no fiber */
+    MU_H1_IDLE,   /**< between requests: nothing is held */
+    MU_H1_RUN,    /**< a fiber answers */
+    MU_H1_FLUSH,  /**< the fiber went home; the reactor sends what is left */
+    MU_H1_LINGER, /**< our side is shut; input is dropped until the client closes */
+};
+
+enum mu_h1_buf { MU_H1_NO_BUF, MU_H1_LENT /**< the reactor's */, MU_H1_HEAP };
+
+struct mu_h1_exchange;
+
+/** The state of an HTTP/1 connection. */
+struct mu_h1 {
+    struct mu_h1_exchange *x;  /**< MU_H1_RUN and MU_H1_FLUSH */
+    char *buf;                 /**< input: [start, n) is not used up yet */
+    uint32_t cap, start, n;
+    uint8_t state;             /**< enum mu_h1_state */
+    uint8_t buf_kind;          /**< enum mu_h1_buf */
+    bool is_aborted;           /**< the server aborts; the fiber is on its way home */
+    uint32_t keepalive_ms;     /**< of the server that answered last */
+    struct mu_h1_parser parser;
+    int64_t since_ms;          /**< when the head began, or lingering */
+};
+
+/** Where the request body stands. */
+struct mu_h1_body {
+    enum mu_framing framing;
+    bool is_done;          /**< all of it was read (true without a body) */
+    enum mu_rc failed;     /**< MU_OK, or what every later read answers */
+    uint64_t left;         /**< MU_BODY_LENGTH: bytes not read yet */
+    uint64_t received;     /**< since since_ms, for MinRate */
+    int64_t since_ms;      /**< of the first read; 0: none yet */
+    const struct mu_read_timeouts *timeouts;
+    struct mu_chunked chunked;
+    char *area;            /**< chunked: where input is read to once the head's buffer is full; NULL: there */
+    uint32_t area_cap, area_start, area_n;
+};
+
+/** How the answer's body is delimited. */
+enum mu_h1_delimiter { MU_H1_NO_BODY, MU_H1_BY_LENGTH, MU_H1_BY_CHUNKS, MU_H1_BY_CLOSE };
+
+struct mu_h1_exchange {
+    struct mu_exchange x; /**< first */
+    struct mu_h1_body body;
+
+    enum mu_h1_delimiter delimiter;
+    bool is_persistent;    /**< the request's version and Connection ask for it */
+    bool has_keepalive_token; /**< Connection: keep-alive was said: the answer says it too */
+    bool has_pending;      /**< `out` holds the end of the answer */
+    uint64_t body_left;    /**< MU_H1_BY_LENGTH: bytes the head promised and that were not taken yet */
+    char frame[24];        /**< size line of the present chunk */
+    struct mu_chunk *out;  /**< what is left to flush */
+    size_t out_n, out_i;
+};
+
+static inline struct mu_h1 *mu_h1_of(struct mu_conn *c)
+{
+    return (struct mu_h1 *)c->state;
+}
+static inline struct mu_h1_exchange *mu_h1_exchange_of(struct mu_exchange *x)
+{
+    return MU_CONTAINER_OF(x, struct mu_h1_exchange, x);
+}
+static inline struct mu_conn *mu_h1_conn(struct mu_h1 *h)
+{
+    return MU_CONTAINER_OF((char(*)[])h, struct mu_conn, state);
+}
+
+/* h1_read.c: input until a head is complete. */
+
+enum mu_h1_got { MU_H1_READY /**< an exchange was begun */, MU_H1_PARKED /**< the reactor goes on */, MU_H1_CLOSED /**< c is gone */ };
+/** Use what is buffered and what can be read without waiting. Afterwards c is parked, gone, or has an exchange to run. */
+enum mu_h1_got mu_h1_next(struct mu_conn *c);
+/** Begin an exchange for a head that never came or cannot be served: answered by `status`, then closed. */
+enum mu_h1_got mu_h1_refuse_head(struct mu_conn *c, enum mu_status status, const char *why);
+/** Drop the input buffer. */
+void mu_h1_drop_buf(struct mu_conn *c);
+/** Milliseconds until the present head is too late; <= 0: it is. */
+int64_t mu_h1_head_ms_left(struct mu_conn *c);
+
+/* h1_body.c */
+
+/** Prepare x->body from the parsed framing. */
+void mu_h1_body_begin(struct mu_h1_exchange *x, const struct mu_h1_head *head);
+/** exchange ops.body_read */
+enum mu_rc mu_h1_body_read(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
+/**
+ * Before the next request: skip what the handler left of the body, a bounded amount; waits only when may_wait.
+ * Returns: false when too much or something broken is left: the connection must close.
+ */
+MU_MAY_SUSPEND bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait);
+/** Put input that belongs to the next request where the head reader looks. False: out of memory. */
+bool mu_h1_body_end(struct mu_h1_exchange *x);
+
+/* h1_head.c */
+
+/**
+ * Decide delimiter and persistence, and format the answer's head into x's arena, with `room` free bytes behind
+ * it. {NULL, 0}: out of memory.
+ */
+struct mu_str mu_h1_head_make(struct mu_h1_exchange *x, size_t room);
+
+/* h1_sink.c */
+
+enum mu_rc mu_h1_write(struct mu_exchange *x, const struct mu_chunk *chunks, size_t n, bool is_last);
+enum mu_rc mu_h1_interim(struct mu_exchange *x, enum mu_status status, const struct mu_headers *h);
+/** Send on without waiting. MU_OK: all is out; MU_AGAIN; else it failed and x is aborted. */
+enum mu_rc mu_h1_flush(struct mu_h1_exchange *x);
+
+/* linger.c */
+
+/** Close c at once when nothing unread can be there, else shut our side and drop input for a while. */
+void mu_h1_end(struct mu_conn *c, bool needs_linger);
+/** More input to drop. */
+void mu_h1_linger_ready(struct mu_conn *c);
+void mu_h1_linger_timeout(struct mu_conn *c);
+
+#endif

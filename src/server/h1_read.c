@@ -1,0 +1,258 @@
+/*
+ * h1_read: from bytes to a request head. Reading uses a buffer lent by the reactor. A head that is complete is parsed
+ * where it lies, and the exchange keeps the buffer while it runs; one that is not moves to the heap, sized to need, and
+ * the lent buffer goes back, so that thousands of dribbling clients cost little. An idle connection holds nothing.
+ */
+#include <server/h1_conn.h>
+
+#include <base/fault.h>
+#include <stdlib.h>
+
+enum {
+    HEAD_ROUND = 256,        /* a partial head's allocation is a multiple of it */
+    HEAD_MAX = 1024 * 1024,  /* LimitRequestFields 0 has an end, too */
+    DRAIN_IDLE_MS = 5000,    /* an idle connection waits no longer for a request while the child ends */
+};
+
+static const struct mu_exchange_ops h1_ops = {
+    .write = mu_h1_write,
+    .body_read = mu_h1_body_read,
+    .interim = mu_h1_interim,
+};
+
+void mu_h1_drop_buf(struct mu_conn *c)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+
+    if (h->buf_kind == MU_H1_LENT)
+        mu_reactor_buf_give_back(c->host->reactor, h->buf);
+    else
+        free(h->buf);
+    h->buf = NULL;
+    h->buf_kind = MU_H1_NO_BUF;
+    h->cap = h->start = h->n = 0;
+}
+
+/** Move the unused input to a heap buffer of `cap` bytes. */
+static bool to_heap(struct mu_conn *c, size_t cap)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+    uint32_t n = h->n - h->start;
+    char *p = mu_alloc_fails() ? NULL : malloc(cap);
+
+    if (!p)
+        return false;
+    memcpy(p, h->buf + h->start, n);
+    mu_h1_drop_buf(c);
+    h->buf = p;
+    h->buf_kind = MU_H1_HEAP;
+    h->cap = (uint32_t)cap;
+    h->n = n;
+    return true;
+}
+
+/** Take the reactor's buffer, with what a smaller one of our own holds. */
+static bool to_lent(struct mu_conn *c)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+    uint32_t n = h->n - h->start;
+    size_t cap;
+    char *p = mu_reactor_buf_borrow(c->host->reactor, &cap);
+
+    if (!p)
+        return false;
+    assert(n < cap);
+    if (n > 0)
+        memcpy(p, h->buf + h->start, n);
+    mu_h1_drop_buf(c);
+    h->buf = p;
+    h->buf_kind = MU_H1_LENT;
+    h->cap = (uint32_t)cap;
+    h->n = n;
+    return true;
+}
+
+/** Make room for a read behind the bytes there are. */
+static bool make_room(struct mu_conn *c)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+    uint32_t n = h->n - h->start;
+
+    if (h->buf_kind != MU_H1_LENT && n < 8 * 1024)
+        return to_lent(c);
+    if (h->start > 0 && h->cap - h->n < h->cap / 2) {
+        memmove(h->buf, h->buf + h->start, n);
+        h->start = 0;
+        h->n = n;
+    }
+    if (h->n < h->cap)
+        return true;
+    return h->cap < HEAD_MAX && to_heap(c, (size_t)h->cap * 2);
+}
+
+int64_t mu_h1_head_ms_left(struct mu_conn *c)
+{
+    const struct mu_h1 *h = mu_h1_of(c);
+    const struct mu_read_timeouts *t = mu_conn_read_timeouts(c, mu_conn_vhost(c));
+    int64_t limit = mu_conn_core(c)->timeout_ms;
+
+    if (t && t->header_ms > 0)
+        limit = mu_rate_limit_ms(t->header_ms, t->header_max_ms, t->header_rate, h->n - h->start);
+    return h->since_ms + limit - mu_now_ms();
+}
+
+/** Nothing more to read now: keep as little as possible and let the reactor go on. */
+static enum mu_h1_got park(struct mu_conn *c)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+    uint32_t n = h->n - h->start;
+    int64_t ms;
+
+    if (n == 0) {
+        mu_h1_drop_buf(c);
+        h->state = c->keepalives > 0 ? MU_H1_IDLE : MU_H1_HEAD;
+    } else {
+        if (h->buf_kind == MU_H1_LENT && !to_heap(c, (n + HEAD_ROUND - 1) / HEAD_ROUND * HEAD_ROUND))
+            goto fail;
+        h->state = MU_H1_HEAD;
+        if (h->since_ms == 0) /* on a new connection a head's time begins with the connection */
+            h->since_ms = mu_now_ms();
+    }
+    if (!mu_conn_watch(c))
+        goto fail;
+    if (h->state == MU_H1_IDLE) {
+        ms = h->keepalive_ms;
+        mu_conn_count(c, MU_CONN_KEEPALIVE, 'K');
+    } else {
+        ms = mu_h1_head_ms_left(c);
+        mu_conn_count(c, MU_CONN_READING, 'R');
+    }
+    if (n == 0 && c->host->is_draining && ms > DRAIN_IDLE_MS)
+        ms = DRAIN_IDLE_MS;
+    mu_timer_arm(&c->timer, ms > 0 ? ms : 1);
+    return MU_H1_PARKED;
+fail:
+    mu_h1_drop_buf(c);
+    mu_conn_close(c);
+    return MU_H1_CLOSED;
+}
+
+/** The exchange that `head` began, or failed to begin, with what lies in the buffer up to `head_len`. */
+static struct mu_h1_exchange *begin(struct mu_conn *c, struct mu_arena *a,
+                                    const struct mu_h1_head *head, size_t head_len)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+    struct mu_exchange *x = mu_exchange_create(c, a, sizeof(struct mu_h1_exchange), &h1_ops);
+    struct mu_h1_exchange *hx;
+
+    if (!x || mu_exchange_take_head(x, head) != MU_OK)
+        return NULL;
+    hx = mu_h1_exchange_of(x);
+    hx->is_persistent = head->is_persistent;
+    hx->has_keepalive_token =
+        (head->headers.seen >> MU_H_CONNECTION & 1) &&
+        mu_list_has_token(mu_headers_join(a, &head->headers, MU_H_CONNECTION), MU_S("keep-alive"));
+    mu_h1_body_begin(hx, head);
+    x->wire_in = head_len;
+    h->start += (uint32_t)head_len;
+    h->x = hx;
+    h->state = MU_H1_RUN;
+    h->parser = (struct mu_h1_parser){ 0 };
+    c->present = x;
+    mu_timer_cancel(&c->timer);
+    mu_exchange_score_begin(x);
+    return hx;
+}
+
+/** Out of memory before there is an exchange to say so. */
+static enum mu_h1_got no_memory(struct mu_conn *c, struct mu_arena *a)
+{
+    mu_reactor_arena_give_back(c->host->reactor, a);
+    MU_LOG(NULL, "core", MU_LOG_ERR, "MU0510",
+           "no memory for a request; its connection is closed. Lower the number of connections or add memory");
+    mu_h1_drop_buf(c);
+    mu_conn_close(c);
+    return MU_H1_CLOSED;
+}
+
+enum mu_h1_got mu_h1_refuse_head(struct mu_conn *c, enum mu_status status, const char *why)
+{
+    struct mu_arena *a = mu_reactor_arena_borrow(c->host->reactor);
+    struct mu_h1_head head = { .version = 1000 };
+    struct mu_h1_exchange *hx = a ? begin(c, a, &head, 0) : NULL;
+
+    if (!hx)
+        return no_memory(c, a);
+    hx->x.bad = status;
+    hx->x.bad_reason = why;
+    hx->x.wants_close = true;
+    return MU_H1_READY;
+}
+
+/** Look at the buffer: MU_OK when an exchange was begun, MU_AGAIN when more is needed, MU_GONE when c was closed. */
+static enum mu_rc take_head(struct mu_conn *c)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+    struct mu_arena *a = mu_reactor_arena_borrow(c->host->reactor);
+    struct mu_h1_head head;
+    struct mu_h1_exchange *hx;
+    enum mu_status status;
+    const char *problem;
+    size_t head_len;
+    enum mu_rc rc;
+
+    if (!a) {
+        (void)no_memory(c, a);
+        return MU_GONE;
+    }
+    rc = mu_h1_parse(&h->parser, &mu_conn_core(c)->h1, a, h->buf + h->start, h->n - h->start, &head,
+                     &head_len, &status);
+    if (rc == MU_AGAIN) {
+        mu_reactor_arena_give_back(c->host->reactor, a);
+        return rc;
+    }
+    problem = h->parser.problem;
+    hx = rc == MU_NOMEM ? NULL : begin(c, a, &head, head_len);
+    if (!hx) {
+        (void)no_memory(c, a);
+        return MU_GONE;
+    }
+    if (rc != MU_OK) {
+        hx->x.bad = status ? status : MU_400_BAD_REQUEST;
+        hx->x.bad_reason = problem;
+        hx->x.wants_close = true;
+        hx->x.wire_in = h->n - h->start;
+    }
+    return MU_OK;
+}
+
+enum mu_h1_got mu_h1_next(struct mu_conn *c)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+    enum mu_rc rc;
+    size_t got;
+
+    for (;;) {
+        if (h->n > h->start) {
+            rc = take_head(c);
+            if (rc != MU_AGAIN)
+                return rc == MU_OK ? MU_H1_READY : MU_H1_CLOSED;
+        }
+        if (!(c->stream.io.ready & (MU_READABLE | MU_HANGUP)))
+            return park(c);
+        if (!make_room(c)) {
+            if (h->cap >= HEAD_MAX)
+                return mu_h1_refuse_head(c, MU_431_REQUEST_HEADER_FIELDS_TOO_LARGE, "head too large");
+            break;
+        }
+        rc = mu_stream_read(&c->stream, h->buf + h->n, h->cap - h->n, &got);
+        if (rc == MU_AGAIN)
+            return park(c);
+        if (rc != MU_OK)
+            break;
+        h->n += (uint32_t)got;
+    }
+    mu_h1_drop_buf(c);
+    mu_conn_close(c);
+    return MU_H1_CLOSED;
+}

@@ -1,0 +1,62 @@
+"""The `serve` fixture: serve(config, files=…) starts a harness.Server and takes it down after the test."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import harness  # noqa: E402
+
+
+@pytest.hookimpl(tryfirst=True, hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    setattr(item, "report_" + report.when, report)
+
+
+def has_failed(request):
+    report = getattr(request.node, "report_call", None)
+    return report is None or report.failed
+
+
+def close(server, failed):
+    """Stop, look for what is left, remove the folder; a failed test shows the server's words."""
+    try:
+        if not failed:
+            server.stop()
+            assert server.leftovers() == []
+    except AssertionError:
+        failed = True
+        raise
+    finally:
+        server.kill_all()
+        if failed:
+            print("---- output of the server\n%s---- error log\n%s----" % (server.output(), server.error_log()))
+        server.remove()
+
+
+@pytest.fixture
+def make(request):
+    """make(config, …) prepares a Server without starting it."""
+    servers = []
+
+    def prepare(config="", **kwargs):
+        servers.append(harness.Server(config, **kwargs))
+        return servers[-1]
+
+    yield prepare
+    failed, trouble = has_failed(request), None
+    for server in servers:
+        try:
+            close(server, failed)
+        except AssertionError as e:
+            trouble = e
+    if trouble:
+        raise trouble
+
+
+@pytest.fixture
+def serve(make):
+    """serve(config, …) starts a Server."""
+    return lambda config="", **kwargs: make(config, **kwargs).start()

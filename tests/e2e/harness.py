@@ -1,0 +1,344 @@
+"""Start real servers for the end-to-end tests, talk to them, stop them, and look at what they leave behind.
+
+    MUSTER   the server to test (default: build/muster of this tree)
+    MU_MPM   prefork, worker or event (default): which MPM the configuration names
+
+A Server owns a folder of its own directly under /tmp (readable by the unprivileged user its children run as), which
+holds conf/, logs/ and htdocs/, and a session of its own, so that its processes are known and nobody else's are touched.
+"""
+import contextlib
+import http.client
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MUSTER = os.path.abspath(os.environ.get("MUSTER") or os.path.join(TOP, "build", "muster"))
+MPM = os.environ.get("MU_MPM") or "event"
+# The longest anything is waited for. Only a failing test gets there; sanitized servers are slow to start.
+PATIENCE = float(os.environ.get("MU_PATIENCE") or 60)
+
+TEMPLATE = """\
+{load_mpm}
+ServerRoot "{root}"
+ServerName localhost
+{listen}
+PidFile "{root}/logs/muster.pid"
+ErrorLog "{root}/logs/error.log"
+LogLevel {log_level}
+{identity}
+DocumentRoot "{root}/htdocs"
+<Directory />
+    AllowOverride None
+    Require all denied
+</Directory>
+<Directory "{root}/htdocs">
+    Require all granted
+</Directory>
+{config}
+"""
+
+
+def wait_until(what, condition, patience=PATIENCE):
+    """Ask again until condition() is true; returns what it answered. Fails the test when it never is."""
+    end = time.monotonic() + patience
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        assert time.monotonic() < end, "never happened: %s" % what
+        time.sleep(0.01)
+
+
+def free_ports(count):
+    """Ports of 127.0.0.1 that are free now."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            s = stack.enter_context(socket.socket())
+            s.bind(("127.0.0.1", 0))
+            ports.append(s.getsockname()[1])
+        return ports
+
+
+def unprivileged():
+    """The user that the children run as when the tests run as root; None when they do not."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("www-data", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise AssertionError("neither www-data nor nobody exists")
+
+
+class Process:
+    """What /proc says of one process; of one that is gone, nothing."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def _stat(self):
+        try:
+            with open("/proc/%d/stat" % self.pid) as f:
+                return f.read().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+
+    def is_alive(self):
+        stat = self._stat()
+        return stat is not None and stat[0] not in "ZX"
+
+    def ppid(self):
+        stat = self._stat()
+        return int(stat[1]) if stat else 0
+
+    def session(self):
+        stat = self._stat()
+        return int(stat[3]) if stat else 0
+
+    def status(self):
+        """The lines of /proc/PID/status."""
+        with open("/proc/%d/status" % self.pid) as f:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+def processes():
+    return [Process(int(name)) for name in os.listdir("/proc") if name.isdigit()]
+
+
+class Response:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def __repr__(self):
+        return "<Response %d %r>" % (self.status, self.body[:200])
+
+
+class Server:
+    """One server and its folder. Use the `serve` fixture, which stops it and checks what is left.
+
+    config      lines appended to the template
+    template    a whole configuration instead of TEMPLATE ({root}, {port} and the like are filled in)
+    files       {"path under htdocs": str or bytes}
+    mpm         the MPM to name in LoadModule; "" names none
+    ports       how many ports of 127.0.0.1 to listen on; self.ports, self.port is the first
+    args        more arguments of the command line
+    daemon      start it as a daemon (without -DFOREGROUND)
+    """
+
+    def __init__(self, config="", template=TEMPLATE, files=None, mpm=None, ports=1, args=(), binary=None,
+                 daemon=False, log_level="info", env=None):
+        self.binary = binary or MUSTER
+        self.mpm = MPM if mpm is None else mpm
+        self.root = tempfile.mkdtemp(prefix="muster-e2e-", dir="/tmp")
+        os.chmod(self.root, 0o755)
+        self.ports = free_ports(ports)
+        self.port = self.ports[0] if self.ports else None
+        self.args, self.daemon, self.log_level = list(args), daemon, log_level
+        self.env = dict(os.environ, **(env or {}))
+        self.template = template
+        self.process = None   # the Popen of a foreground server
+        self.pid = None       # of the supervisor
+        self.session = None
+        for folder in ("conf", "logs", "htdocs"):
+            os.mkdir(os.path.join(self.root, folder))
+        for path, content in (files or {"index.html": "hello\n"}).items():
+            self.write("htdocs/" + path, content)
+        self.configure(config)
+
+    # The folder
+
+    def path(self, *parts):
+        return os.path.join(self.root, *parts)
+
+    def write(self, path, content):
+        """Put a file into the folder in one step, so that a running server sees the old or the new one."""
+        full = self.path(path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full + ".new", "wb") as f:
+            f.write(content.encode() if isinstance(content, str) else content)
+        os.replace(full + ".new", full)
+        return full
+
+    def configure(self, config="", mpm=None, template=None):
+        """Write the configuration file; a running server takes it with the next restart."""
+        if mpm is not None:
+            self.mpm = mpm
+        user = unprivileged()
+        values = {
+            "root": self.root, "port": self.port, "log_level": self.log_level,
+            "load_mpm": "LoadModule mpm_%s_module modules/mod_mpm_%s.so" % (self.mpm, self.mpm) if self.mpm else "",
+            "listen": "\n".join("Listen 127.0.0.1:%d" % port for port in self.ports),
+            "identity": "User %s\nGroup #%d" % (user.pw_name, user.pw_gid) if user else "",
+        }
+        values["config"] = self._fill(config, values)
+        self.write("conf/httpd.conf", self._fill(template or self.template, values))
+
+    @staticmethod
+    def _fill(text, values):
+        """Replace {name} where name is a value; other braces are the configuration's own."""
+        return re.sub(r"\{(\w+)\}", lambda m: str(values.get(m[1], m[0])), text)
+
+    def error_log(self):
+        try:
+            with open(self.path("logs", "error.log"), errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def read_pid_file(self):
+        try:
+            with open(self.path("logs", "muster.pid")) as f:
+                return int(f.read().strip() or 0)
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    # Its life
+
+    def command(self, *more):
+        return [self.binary, "-d", self.root, "-f", self.path("conf", "httpd.conf"), *self.args, *more]
+
+    def run(self, *more, **kwargs):
+        """Run the command line to its end and return what it printed."""
+        return subprocess.run(self.command(*more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=PATIENCE, env=self.env, **kwargs)
+
+    def start(self):
+        """Start and return once it serves: the PidFile is there and the ports accept."""
+        if self.daemon:
+            self.start_daemon()
+        else:
+            with open(self.path("logs", "stderr"), "ab") as err:
+                self.process = subprocess.Popen(self.command("-DFOREGROUND"), stdin=subprocess.DEVNULL, stdout=err,
+                                                stderr=err, start_new_session=True, env=self.env)
+            self.session = self.process.pid
+            wait_until("the server starts", self._has_started)
+            self.pid = self.process.pid
+        for port in self.ports:
+            wait_until("port %d accepts" % port, lambda p=port: self._accepts(p))
+        return self
+
+    def start_daemon(self):
+        result = self.run()
+        assert result.returncode == 0, "start failed: %s%s" % (result.stdout, result.stderr)
+        self.pid = self.read_pid_file()
+        assert self.pid, "the parent returned before the PidFile was there"
+        self.session = Process(self.pid).session()
+
+    def _has_started(self):
+        assert self.process.poll() is None, "the server ended with status %d:\n%s" % (
+            self.process.returncode, self.output())
+        return self.read_pid_file() == self.process.pid
+
+    def output(self):
+        """What it printed itself."""
+        try:
+            with open(self.path("logs", "stderr"), errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def _accepts(self, port):
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+            return True
+        return False
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def children(self):
+        """Processes whose parent is the supervisor."""
+        return [p for p in processes() if p.ppid() == self.pid and p.is_alive()]
+
+    def family(self):
+        """Every live process of the server's session."""
+        return [p for p in processes() if self.session and p.session() == self.session and p.is_alive()]
+
+    def has_exited(self):
+        if self.process:
+            return self.process.poll() is not None
+        return not Process(self.pid).is_alive()
+
+    def graceful(self):
+        """USR1, and wait until the new configuration is in force and the old generation told to go."""
+        return self.restart(signal.SIGUSR1)
+
+    def restart(self, number):
+        before = self.error_log().count("resuming normal operations")
+        self.send_signal(number)
+        wait_until("the restart is through",
+                   lambda: self.error_log().count("resuming normal operations") > before or self._gone())
+        return self
+
+    def _gone(self):
+        assert not self.has_exited(), "the server is gone"
+        return False
+
+    def stop(self, number=signal.SIGTERM):
+        """Stop and wait for the end; returns the exit status of a foreground server."""
+        if self.pid and not self.has_exited():
+            self.send_signal(number)
+        if self.pid:
+            wait_until("the server stops", self.has_exited)
+        return self.process.returncode if self.process else None
+
+    def kill_all(self):
+        """Whatever is left of this server, when a test has failed."""
+        for p in self.family() + ([Process(self.process.pid)] if self.process else []):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(p.pid, signal.SIGKILL)
+        if self.process:
+            self.process.wait()
+
+    def leftovers(self):
+        """What a stopped server must not leave: processes, listening ports, its PidFile, shared memory."""
+        found = ["process %d: %s" % (p.pid, p.status().get("Name")) for p in self.family()]
+        found += ["port %d still accepts" % port for port in self.ports if self._accepts(port)]
+        found += [self.path("logs", name) for name in os.listdir(self.path("logs")) if name.endswith((".pid", ".lock"))]
+        found += ["/dev/shm/" + name for name in os.listdir("/dev/shm") if "muster" in name]
+        return found
+
+    def remove(self):
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    # Talking to it
+
+    def connect(self, port=None):
+        s = socket.create_connection(("127.0.0.1", port or self.port), timeout=PATIENCE)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
+
+    def client(self, port=None):
+        """A keep-alive client (http.client)."""
+        return http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE)
+
+    def request(self, method="GET", path="/", headers=None, body=None, port=None):
+        client = self.client(port)
+        try:
+            client.request(method, path, body=body, headers=headers or {})
+            answer = client.getresponse()
+            return Response(answer.status, answer.headers, answer.read())
+        finally:
+            client.close()
+
+    def get(self, path="/", headers=None, port=None):
+        return self.request("GET", path, headers, port=port)
+
+    def raw(self, data, port=None):
+        """Send bytes, half-close, and return all that comes back."""
+        with self.connect(port) as s:
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+            answer = b""
+            while True:
+                piece = s.recv(65536)
+                if not piece:
+                    return answer
+                answer += piece

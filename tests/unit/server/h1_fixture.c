@@ -1,0 +1,361 @@
+/*
+ * h1_fixture: the request side of the protocol tests. What an exchange does is said by its path, so that a test is a conversation and
+ * what came of it. Everything the protocol side links against of the other half of the room is here.
+ */
+#include "h1_fixture.h"
+
+#include "fake_clock.h"
+#include <muster/clock.h>
+#include <muster/str.h>
+#include <errno.h>
+
+struct fixture *fx;
+
+static const struct mu_read_timeouts *read_timeouts(const void *conf)
+{
+    (void)conf;
+    return fx->read_timeouts.header_ms || fx->read_timeouts.body_ms ? &fx->read_timeouts : NULL;
+}
+
+struct mu_module mu_module_core = { .abi = MU_MODULE_ABI, .name = "core", .read_timeouts = read_timeouts };
+static struct mu_module *modules[] = { &mu_module_core };
+static const void *confs[1];
+static struct mu_dirconf dirconf = { confs };
+static struct mu_vhost vhost = { .is_main = true, .base = &dirconf };
+static struct mu_vhost *vhosts[] = { &vhost };
+static struct mu_config config = {
+    .modules = modules, .modules_n = 1, .main = &vhost, .vhosts = vhosts, .vhosts_n = 1
+};
+
+const struct mu_vhost *mu_vhost_for_addr(const struct mu_config *c, const struct mu_addr *local)
+{
+    (void)local;
+    return c->main;
+}
+
+bool mu_server_wants_timing(const struct mu_config *c)
+{
+    (void)c;
+    return true;
+}
+
+struct mu_str mu_vhost_server_name(const struct mu_vhost *v)
+{
+    (void)v;
+    return MU_S("localhost");
+}
+
+struct mu_str mu_req_env(const struct mu_req *r, struct mu_str name)
+{
+    (void)r;
+    (void)name;
+    return MU_STR_NULL;
+}
+
+struct mu_str mu_req_server_tokens(const struct mu_req *r)
+{
+    (void)r;
+    return MU_S("Muster");
+}
+
+void mu_log_exchange(struct mu_exchange *x)
+{
+    struct record *rec = &fx->log[fx->log_n++];
+
+    assert_true(fx->log_n < MAX_RECORDS);
+    (void)snprintf(rec->line, sizeof(rec->line), "%.*s", MU_FMT(x->req.request_line));
+    rec->status = (int)x->req.status;
+    rec->conn_state = x->is_aborted ? 'X' : x->wants_close ? '-' : '+';
+    rec->body = x->req.body_sent;
+    rec->wire_in = x->wire_in;
+    rec->wire_out = x->wire_out;
+}
+
+static void finish(struct mu_req *r, enum mu_status status, struct mu_str body)
+{
+    struct mu_chunk c = { .kind = MU_CHUNK_MEM, .is_exchange_owned = true, .mem = body };
+
+    r->status = status;
+    r->content_type = MU_S("text/plain");
+    r->content_length = (int64_t)body.n;
+    fx->write_rc = mu_resp_chunks(r, &c, 1, true);
+}
+
+static void do_stream(struct mu_req *r)
+{
+    enum mu_rc rc = MU_OK;
+
+    for (int i = 0; i < 5 && rc == MU_OK; i++) {
+        rc = mu_resp_printf(r, "part %d\n", i);
+        if (rc == MU_OK && i == 2)
+            rc = mu_resp_flush(r);
+    }
+    fx->write_rc = rc == MU_OK ? mu_resp_chunks(r, NULL, 0, true) : rc;
+}
+
+static void do_read(struct mu_req *r, size_t piece)
+{
+    enum mu_rc rc;
+    size_t got;
+
+    do {
+        size_t room = sizeof(fx->body) - fx->body_n;
+
+        rc = mu_body_read(r, fx->body + fx->body_n, piece < room ? piece : room, &got);
+        fx->body_n += got;
+    } while (rc == MU_OK && fx->body_n < sizeof(fx->body));
+    fx->body_rc = rc;
+    if (rc == MU_EOF)
+        finish(r, MU_200_OK, (struct mu_str){ fx->body, fx->body_n });
+    else
+        finish(r, mu_body_status(rc), MU_S("bad body\n"));
+}
+
+static void do_big(struct mu_req *r, bool is_owned)
+{
+    struct mu_chunk c = { .kind = MU_CHUNK_MEM, .is_exchange_owned = is_owned,
+                          .mem = { fx->big, sizeof(fx->big) } };
+
+    r->content_length = sizeof(fx->big);
+    fx->write_rc = mu_resp_chunks(r, &c, 1, true);
+}
+
+static void do_file(struct mu_req *r)
+{
+    struct mu_chunk c = { .kind = MU_CHUNK_FILE, .is_exchange_owned = true, .fd = fx->file_fd,
+                          .len = fx->file_len };
+
+    r->content_length = (int64_t)fx->file_len;
+    fx->write_rc = mu_resp_chunks(r, &c, 1, true);
+}
+
+/** Announce `said` bytes, write `wrote`. */
+static void do_promise(struct mu_req *r, int64_t said, size_t wrote)
+{
+    struct mu_chunk c = { .kind = MU_CHUNK_MEM, .is_exchange_owned = true, .mem = { fx->big, wrote } };
+
+    r->content_length = said;
+    fx->write_rc = mu_resp_chunks(r, &c, 1, true);
+}
+
+static void do_park(struct mu_req *r)
+{
+    struct mu_wake w;
+    struct mu_wait_item it = { .wake = &w };
+
+    mu_wake_init(&w);
+    fx->parked = &w;
+    fx->park_rc = mu_wait(&it, 1, MU_NEVER);
+    fx->parked = NULL;
+    finish(r, MU_200_OK, MU_S("woken\n"));
+}
+
+static void write_offloaded(void *arg)
+{
+    fx->offloads++;
+    do_stream(arg);
+}
+
+static void run_path(struct mu_req *r, struct mu_str path)
+{
+    if (mu_str_eq(path, MU_S("/small")))
+        finish(r, MU_200_OK, MU_S("hello\n"));
+    else if (mu_str_eq(path, MU_S("/stream")))
+        do_stream(r);
+    else if (mu_str_eq(path, MU_S("/echo")))
+        do_read(r, 4096);
+    else if (mu_str_eq(path, MU_S("/bytewise")))
+        do_read(r, 1);
+    else if (mu_str_eq(path, MU_S("/big")))
+        do_big(r, true);
+    else if (mu_str_eq(path, MU_S("/borrowed")))
+        do_big(r, false);
+    else if (mu_str_eq(path, MU_S("/file")))
+        do_file(r);
+    else if (mu_str_eq(path, MU_S("/more")))
+        do_promise(r, 10, 20);
+    else if (mu_str_eq(path, MU_S("/less")))
+        do_promise(r, 20, 10);
+    else if (mu_str_eq(path, MU_S("/park")))
+        do_park(r);
+    else if (mu_str_eq(path, MU_S("/offload")))
+        mu_offload(write_offloaded, r);
+    else if (mu_str_eq(path, MU_S("/204")))
+        finish(r, (enum mu_status)204, MU_S("not to be seen"));
+    else
+        finish(r, MU_404_NOT_FOUND, MU_S("no such path\n"));
+}
+
+void mu_process_exchange(struct mu_exchange *x)
+{
+    if (x->bad != MU_STATUS_NONE)
+        finish(&x->req, x->bad, MU_S("refused\n"));
+    else
+        run_path(&x->req, x->raw_path);
+}
+
+static void on_closed(struct mu_conn_host *h)
+{
+    (void)h;
+    fx->closed++;
+}
+
+static int setup(void **state, enum mu_backend backend)
+{
+    fx = calloc(1, sizeof(*fx));
+    assert_non_null(fx);
+    *state = fx;
+    fx->core = (struct mu_core_conf){
+        .timeout_ms = 60000, .keepalive_timeout_ms = 5000, .max_keepalive_requests = 100, .keepalive = true,
+        .limit_body = 60000, .extended_status = true,
+        .h1 = { .max_line = 8190, .max_field = 8190, .max_fields = 100 },
+    };
+    confs[0] = &fx->core;
+    for (size_t i = 0; i < sizeof(fx->big); i++)
+        fx->big[i] = (char)('a' + i % 23);
+    fx->file_fd = -1;
+    for (int i = 0; i < 2; i++)
+        mu_score_state(&fx->slots[i], '_');
+    fx->reactor = mu_reactor_create(&(struct mu_reactor_opts){ .backend = backend });
+    assert_non_null(fx->reactor);
+    fx->host = (struct mu_conn_host){
+        .reactor = fx->reactor, .config = &config, .score = &fx->score, .slots = fx->slots,
+        .slots_n = 2, .on_closed = on_closed,
+    };
+    assert_int_equal(mu_conn_host_init(&fx->host), MU_OK);
+    return 0;
+}
+
+int fixture_setup_epoll(void **state)
+{
+    return setup(state, MU_BACKEND_EPOLL);
+}
+
+int fixture_setup_single(void **state)
+{
+    return setup(state, MU_BACKEND_SINGLE);
+}
+
+int fixture_teardown(void **state)
+{
+    (void)state;
+    mu_conn_host_abort(&fx->host);
+    settle();
+    assert_int_equal(fx->host.connections, 0);
+    assert_int_equal(fx->host.requests_running, 0);
+    assert_int_equal(atomic_load(&fx->score.writing) + atomic_load(&fx->score.keepalive) +
+                         atomic_load(&fx->score.closing) + atomic_load(&fx->score.connections),
+                     0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(atomic_load(&fx->slots[i].state), '_');
+    mu_conn_host_fini(&fx->host);
+    mu_reactor_destroy(fx->reactor);
+    if (fx->file_fd >= 0)
+        close(fx->file_fd);
+    free(fx);
+    return 0;
+}
+
+void settle(void)
+{
+    for (int i = 0; i < 12; i++)
+        mu_reactor_turn(fx->reactor, 0);
+}
+
+void advance_clock(int64_t ms)
+{
+    fake_now_ms += ms;
+    settle();
+}
+
+int client_open(bool has_small_buffers)
+{
+    struct mu_addr peer = { .family = AF_INET, .port = 4711, .ip = { 192, 0, 2, 1 } };
+    int fd[2], size = 4096;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
+    if (has_small_buffers) {
+        assert_int_equal(setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+        assert_int_equal(setsockopt(fd[1], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
+    }
+    assert_int_equal(mu_conn_open(&fx->host, fd[0], NULL, &peer), MU_OK);
+    return fd[1];
+}
+
+void client_send_n(int fd, const char *p, size_t n)
+{
+    for (int idle = 0; n > 0 && idle < 100;) {
+        ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
+
+        if (sent > 0) {
+            p += sent;
+            n -= (size_t)sent;
+            idle = 0;
+        } else {
+            idle++;
+        }
+        settle();
+    }
+    assert_int_equal(n, 0);
+}
+
+void client_send(int fd, const char *text)
+{
+    client_send_n(fd, text, strlen(text));
+}
+
+const char *client_read(int fd, bool *is_end)
+{
+    static char text[1 << 16];
+    size_t n = 0;
+
+    *is_end = false;
+    settle();
+    for (;;) {
+        ssize_t got = recv(fd, text + n, sizeof(text) - 1 - n, 0);
+
+        if (got <= 0) {
+            *is_end = got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+            break;
+        }
+        n += (size_t)got;
+        settle();
+    }
+    text[n] = '\0';
+    return text;
+}
+
+size_t client_drain(int fd, char head[4096], bool *is_end)
+{
+    static char piece[1 << 16];
+    size_t total = 0;
+
+    *is_end = false;
+    for (int idle = 0; idle < 20;) {
+        ssize_t got = recv(fd, piece, sizeof(piece), 0);
+
+        if (got > 0) {
+            if (total < 4095)
+                memcpy(head + total, piece, (size_t)got < 4095 - total ? (size_t)got : 4095 - total);
+            total += (size_t)got;
+            idle = 0;
+        } else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
+            *is_end = true;
+            break;
+        } else {
+            idle++;
+        }
+        settle();
+    }
+    head[total < 4095 ? total : 4095] = '\0';
+    return total;
+}
+
+size_t count_of(const char *haystack, const char *needle)
+{
+    size_t n = 0;
+
+    for (const char *p = haystack; (p = strstr(p, needle)) != NULL; p += strlen(needle))
+        n++;
+    return n;
+}
