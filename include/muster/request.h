@@ -184,6 +184,8 @@ struct mu_str mu_req_scheme(const struct mu_req *r);
 struct mu_str mu_req_server_name(const struct mu_req *r);
 /** ServerName of a server, whatever the client called it (%v); the machine's name when there is none. */
 struct mu_str mu_vhost_server_name(const struct mu_vhost *v);
+/** Port of a server's ServerName, or its scheme's own (%p). */
+uint16_t mu_vhost_server_port(const struct mu_vhost *v);
 /** Port for self-referential URLs, by UseCanonicalPhysicalPort. */
 uint16_t mu_req_server_port(const struct mu_req *r);
 /** "scheme://host[:port]path", path encoded already. */

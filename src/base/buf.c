@@ -128,7 +128,7 @@ void mu_buf_add_html(struct mu_buf *b, struct mu_str s)
 static bool is_kept_in_uri(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("$-_.+!*'(),:@&=/~", c));
+           (c && strchr("$-_.+!*'(),:;@&=/~", c));
 }
 
 void mu_buf_add_uri(struct mu_buf *b, struct mu_str s)

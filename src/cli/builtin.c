@@ -5,16 +5,17 @@
  */
 #include "cli/builtin.h"
 
-#define BUILTIN_MODULES(X) \
-    X(core)                \
-    X(unixd)               \
-    X(log_config)          \
-    X(logio)               \
-    X(mime)                \
-    X(alias)               \
-    X(dir)                 \
-    X(authz_core)          \
-    X(reqtimeout)          \
+#define BUILTIN_MODULES(X)                                                                         \
+    X(core)                                                                                        \
+    X(unixd)                                                                                       \
+    X(log_config)                                                                                  \
+    X(logio)                                                                                       \
+    X(mime)                                                                                        \
+    X(alias)                                                                                       \
+    X(dir)                                                                                         \
+    X(autoindex)                                                                                   \
+    X(authz_core)                                                                                  \
+    X(reqtimeout)                                                                                  \
     X(status)
 
 #ifdef MU_STATIC_MPM

@@ -1,6 +1,7 @@
 /*
  * control: -k start, stop, restart, graceful, graceful-stop. The configuration has been read and found good before
- * anything is signalled, so a mistake is reported here, on the administrator's terminal, and not only in a log.
+ * anything is signalled, so a mistake is reported here, on the administrator's terminal, and not only in a log. Words,
+ * stream and exit status are httpd's: that a server runs already, or not at all, is no failure.
  */
 #include "cli/control.h"
 
@@ -33,7 +34,7 @@ int mu_cli_control(const struct mu_cli *cli, const struct mu_config *config)
 {
     const char *path = mu_super_pid_path(config);
     pid_t pid = 0;
-    enum mu_rc rc = mu_pidfile_read(path, &pid);
+    enum mu_rc rc = path ? mu_pidfile_read(path, &pid) : MU_NOMEM;
     bool is_running = rc == MU_OK && mu_super_is_running(pid);
 
     switch (cli->control) {

@@ -1,9 +1,12 @@
 /*
  * options: argv to struct mu_cli. Options that may be repeated (-D, -C, -c) become NULL-terminated vectors; the hidden
- * ones of a restart are taken out first, since they are the supervisor's and not the administrator's.
+ * ones of a restart are taken out first, since they are the supervisor's and not the administrator's. As in httpd, -v, -l
+ * and -h answer at once, whatever stands behind them, and an argument that is no option is an error.
  */
 #include "cli/options.h"
 
+#include <base/loglevel.h>
+#include <muster/str.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +18,48 @@ struct lists {
     size_t before_n, after_n, defines_n;
 };
 
+const char *mu_cli_name(char *const *argv)
+{
+    const char *slash = argv[0] ? strrchr(argv[0], '/') : NULL;
+
+    if (slash)
+        return slash + 1;
+    return argv[0] ? argv[0] : "muster";
+}
+
+static void add_define(struct lists *l, const char *name)
+{
+    for (size_t i = 0; i < l->defines_n; i++) {
+        if (strcmp(l->defines[i], name) == 0)
+            return;
+    }
+    l->defines[l->defines_n++] = name;
+}
+
+/* A name for <IfDefine>; some of them are requests to the server itself. */
 static void define(struct mu_cli *cli, struct lists *l, const char *name)
 {
-    l->defines[l->defines_n++] = name;
+    static const struct {
+        const char *name;
+        unsigned dump;
+    } dumps[] = { { "DUMP_VHOSTS", MU_DUMP_VHOSTS },
+                  { "DUMP_RUN_CFG", MU_DUMP_RUN_CFG },
+                  { "DUMP_MODULES", MU_DUMP_MODULES },
+                  { "DUMP_INCLUDES", MU_DUMP_INCLUDES },
+                  { "DUMP_CONFIG", MU_DUMP_CONFIG } };
+
+    add_define(l, name);
     if (strcmp(name, "FOREGROUND") == 0 || strcmp(name, "NO_DETACH") == 0)
         cli->super.is_foreground = true;
+    if (strcmp(name, "DEBUG") == 0 || strcmp(name, "ONE_PROCESS") == 0)
+        cli->super.is_single = cli->super.is_foreground = true;
+    for (size_t i = 0; i < MU_ARRAY_LEN(dumps); i++) {
+        if (strcmp(name, dumps[i].name) != 0)
+            continue;
+        cli->dumps |= dumps[i].dump;
+        if (cli->action == MU_CLI_RUN)
+            cli->action = MU_CLI_TEST;
+    }
 }
 
 static bool parse_control(struct mu_cli *cli, const char *word)
@@ -33,84 +73,158 @@ static bool parse_control(struct mu_cli *cli, const char *word)
                   { "graceful", MU_CTL_GRACEFUL },
                   { "graceful-stop", MU_CTL_GRACEFUL_STOP } };
 
+    if (cli->control != MU_CTL_NONE) {
+        fprintf(stderr, "muster: -k %s: there may be one -k\n", word);
+        return false;
+    }
     for (size_t i = 0; i < MU_ARRAY_LEN(words); i++) {
         if (strcmp(word, words[i].name) != 0)
             continue;
         cli->control = words[i].value;
         return true;
     }
-    fprintf(stderr, "muster: -k %s: allowed are start, stop, restart, graceful and graceful-stop\n", word);
+    fprintf(stderr, "muster: -k %s: allowed are start, restart, graceful, graceful-stop and stop\n",
+            word);
     return false;
 }
 
-static void take(struct mu_cli *cli, struct lists *l, int option)
+static bool parse_level(struct mu_cli *cli, const char *word)
 {
+    if (mu_log_level_parse(mu_str_c(word), &cli->level))
+        return true;
+    fprintf(
+        stderr,
+        "muster: -e %s: allowed are emerg, alert, crit, error, warn, notice, info, debug and trace1 to trace8\n",
+        word);
+    return false;
+}
+
+/* -v, -V, -l, -L, -h and -t and its kin: what is to be done. */
+static bool take_action(struct mu_cli *cli, struct lists *l, int option)
+{
+    static const struct {
+        int option;
+        enum mu_cli_action action;
+    } actions[] = { { 'v', MU_CLI_VERSION }, { 'V', MU_CLI_SETTINGS },   { 'l', MU_CLI_MODULES },
+                    { 'h', MU_CLI_USAGE },   { 'L', MU_CLI_DIRECTIVES }, { 't', MU_CLI_TEST } };
+
+    for (size_t i = 0; i < MU_ARRAY_LEN(actions); i++) {
+        if (option != actions[i].option)
+            continue;
+        if (option != 't' || cli->action == MU_CLI_RUN)
+            cli->action = actions[i].action;
+        cli->wants_syntax_ok = cli->wants_syntax_ok || option == 't';
+        return true;
+    }
+    if (option == 'S') {
+        define(cli, l, "DUMP_VHOSTS");
+        define(cli, l, "DUMP_RUN_CFG");
+    } else if (option == 'M') {
+        define(cli, l, "DUMP_MODULES");
+    }
+    return option == 'S' || option == 'M';
+}
+
+/* Returns false when the option or its argument is none. */
+static bool take(struct mu_cli *cli, struct lists *l, int option)
+{
+    if (take_action(cli, l, option))
+        return true;
     switch (option) {
     case 'd':
         cli->super.config.server_root = optarg;
-        break;
+        return true;
     case 'f':
         cli->super.config.file = optarg;
-        break;
+        return true;
     case 'C':
         l->before[l->before_n++] = optarg;
-        break;
+        return true;
     case 'c':
         l->after[l->after_n++] = optarg;
-        break;
+        return true;
     case 'D':
         define(cli, l, optarg);
-        break;
+        return true;
     case 'k':
-        if (!parse_control(cli, optarg))
-            cli->is_wrong = true;
-        break;
+        return parse_control(cli, optarg);
+    case 'e':
+        return parse_level(cli, optarg);
+    case 'E':
+        cli->error_file = optarg;
+        return true;
+    case 'T':
+        cli->skips_document_roots = true;
+        return true;
     case 'X':
-        cli->super.is_single = cli->super.is_foreground = true;
-        break;
-    case 't':
-        cli->action = MU_CLI_TEST;
-        break;
-    case 'v':
-        cli->action = MU_CLI_VERSION;
-        break;
-    case 'V':
-        cli->action = MU_CLI_SETTINGS;
-        break;
-    case 'h':
-        cli->action = MU_CLI_USAGE;
-        break;
+        define(cli, l, "DEBUG");
+        return true;
+    case ':':
+        fprintf(stderr, "muster: option requires an argument -- %c\n", optopt);
+        return false;
     default:
-        cli->is_wrong = true;
-        break;
+        fprintf(stderr, "muster: illegal option -- %c\n", optopt);
+        return false;
     }
 }
 
-/* The arguments without the hidden options, which go into cli->super. */
-static int take_hidden(struct mu_cli *cli, int argc, char **argv, char **rest)
+int mu_cli_take_hidden(struct mu_super_opts *super, int argc, char **argv, char **rest)
 {
+    bool is_good = true;
     int n = 0;
 
     for (int i = 0; i < argc; i++) {
-        enum mu_rc rc = i ? mu_super_option(argv[i], &cli->super) : MU_NOENT;
+        enum mu_rc rc = i ? mu_super_option(argv[i], super) : MU_NOENT;
 
         if (rc == MU_NOENT)
             rest[n++] = argv[i];
-        else if (rc != MU_OK)
-            cli->is_wrong = true;
+        else
+            is_good = is_good && rc == MU_OK;
     }
     rest[n] = NULL;
-    return n;
+    return is_good ? n : -1;
+}
+
+static bool answers_at_once(const struct mu_cli *cli)
+{
+    return cli->action == MU_CLI_VERSION || cli->action == MU_CLI_MODULES ||
+           cli->action == MU_CLI_USAGE;
+}
+
+static void parse(struct mu_cli *cli, struct lists *l, int argc, char **argv)
+{
+    int option;
+
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        cli->action = MU_CLI_HELP;
+        return;
+    }
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        cli->action = MU_CLI_VERSION;
+        return;
+    }
+    opterr = 0;
+    optind = 1;
+    while (!cli->is_wrong && !answers_at_once(cli) &&
+           (option = getopt(argc, argv, "+:D:d:f:C:c:k:e:E:XtTSMvVlLh")) != -1)
+        cli->is_wrong = !take(cli, l, option);
+    if (!cli->is_wrong && !answers_at_once(cli) && optind < argc) {
+        fprintf(stderr, "muster: %s: there is no such argument\n", argv[optind]);
+        cli->is_wrong = true;
+    }
 }
 
 enum mu_rc mu_cli_parse(struct mu_cli *cli, int argc, char **argv)
 {
-    size_t room = (size_t)argc + 1;
+    size_t room = (size_t)argc * 2 + 4; /* an option may define two names, and -X one more */
     char **rest = calloc(room, sizeof(*rest));
     struct lists l = { 0 };
-    int option, n;
+    int n;
 
-    *cli = (struct mu_cli){ .super = { .argv = argv, .rehearse_fd = -1, .takeover_fd = -1, .takeover_exe_fd = -1 } };
+    *cli = (struct mu_cli){
+        .super = { .argv = argv, .rehearse_fd = -1, .takeover_fd = -1, .takeover_exe_fd = -1 },
+        .level = MU_LOG_NOTICE
+    };
     cli->lists = calloc(room * 3, sizeof(*cli->lists));
     if (!rest || !cli->lists) {
         free(rest);
@@ -119,13 +233,11 @@ enum mu_rc mu_cli_parse(struct mu_cli *cli, int argc, char **argv)
     l.before = cli->lists;
     l.after = cli->lists + room;
     l.defines = cli->lists + 2 * room;
-    n = take_hidden(cli, argc, argv, rest);
-    while ((option = getopt(n, rest, "D:d:f:C:c:k:XtvVh")) != -1)
-        take(cli, &l, option);
-    if (optind < n) {
-        fprintf(stderr, "muster: %s: there is no such argument\n", rest[optind]);
+    n = mu_cli_take_hidden(&cli->super, argc, argv, rest);
+    if (n < 0)
         cli->is_wrong = true;
-    }
+    else
+        parse(cli, &l, n, rest);
     cli->super.config.before = l.before;
     cli->super.config.after = l.after;
     cli->super.config.defines = l.defines;

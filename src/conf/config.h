@@ -128,5 +128,16 @@ const void *mu_dirconf_derived(const struct mu_dirconf *c);
 
 /** -L: every directive with its module, contexts and help. */
 void mu_config_print_directives(struct mu_module *const *modules, size_t n);
+/** -M: the modules that are on, "static" or "shared". */
+void mu_config_print_modules(const struct mu_config *c);
+/** -D DUMP_RUN_CFG: a line for each name that is defined. */
+void mu_config_print_defines(const struct mu_config *c);
+/** -D DUMP_INCLUDES: the files that were read, with the line that named each. */
+void mu_config_print_includes(const struct mu_config *c);
+/** -D DUMP_CONFIG: the resolved tree, in configuration syntax, with file and line in comments. */
+void mu_config_print_tree(const struct mu_config *c);
+/** Where `v` itself says `directive` last. Returns: does it say it at all? */
+bool mu_config_where(const struct mu_config *c, const struct mu_vhost *v, struct mu_str directive,
+                     struct mu_str *file, unsigned *line);
 
 #endif

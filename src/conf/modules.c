@@ -409,8 +409,8 @@ static enum mu_rc number(struct mu_config *c)
 
 static void refuse_unsafe(struct mu_config *c)
 {
-    if (strcmp(c->mpm_name, "prefork") == 0)
-        return;
+    if (strcmp(c->mpm_name, "worker") != 0 && strcmp(c->mpm_name, "event") != 0)
+        return; /* of a foreign MPM only the supervisor knows */
     for (size_t i = 0; i < c->modules_n; i++) {
         const struct mu_module *m = c->modules[i];
         const struct mu_loaded *l = mu_modules_find(c, mu_str_c(m->name));

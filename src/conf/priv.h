@@ -63,6 +63,13 @@ struct mu_known {
     struct mu_module *module;
 };
 
+/** A file that was read. */
+struct mu_included {
+    struct mu_str file;
+    unsigned line;  /**< of the Include that named it; 0 for the first file */
+    unsigned depth; /**< of the first file 1 */
+};
+
 struct mu_config_priv {
     const struct mu_config_opts *opts; /**< while loading */
     const struct mu_conf_fs *fs;       /**< while loading */
@@ -80,6 +87,7 @@ struct mu_config_priv {
     struct mu_map *files;     /**< interned file names */
     struct mu_vec loaded;     /**< of struct mu_loaded, in order */
     struct mu_vec load_files; /**< of char *, LoadFile's paths */
+    struct mu_vec includes;   /**< of struct mu_included: the files read, in order */
     struct mu_vec vhosts;     /**< what config->vhosts points to */
     struct mu_map *failed;    /**< names of modules whose LoadModule failed */
     struct mu_map *known;     /**< directives by name → struct mu_known */

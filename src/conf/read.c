@@ -244,6 +244,19 @@ static bool is_endless(struct mu_reader *up, unsigned depth)
     return true;
 }
 
+/* For -D DUMP_INCLUDES. Files of -C and -c lines stand where those of the first file do. */
+static bool note_file(const struct mu_reader *r)
+{
+    struct mu_included *f = mu_new(r->a, struct mu_included);
+
+    if (!f)
+        return false;
+    *f = (struct mu_included){ .file = r->file,
+                               .line = r->up->line,
+                               .depth = r->depth + (r->up->depth == 0 && r->up->file.p) };
+    return mu_vec_push(r->a, &r->c->priv->includes, f) == MU_OK;
+}
+
 void mu_read_file(struct mu_reader *up, struct mu_str path, bool is_optional)
 {
     const struct mu_conf_fs *fs = up->c->priv->fs;
@@ -262,7 +275,7 @@ void mu_read_file(struct mu_reader *up, struct mu_str path, bool is_optional)
         return;
     r.file = intern(up->c, path);
     errno = ENOENT;
-    if (!r.file.p)
+    if (!r.file.p || !note_file(&r))
         mu_conf_nomem(up->c);
     else if (kind != MU_FS_FILE || fs->read(fs->arg, path.p, &text) != MU_OK)
         mu_read_error(up, "Could not open configuration file %.*s: %s", MU_FMT(path),

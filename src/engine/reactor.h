@@ -31,7 +31,7 @@ struct mu_reactor *mu_reactor_self(void);
 void mu_reactor_run(struct mu_reactor *r);
 /** One turn: wait at most `max_wait_ms` (-1: until something happens), run callbacks, timers, fibers. */
 void mu_reactor_turn(struct mu_reactor *r, int64_t max_wait_ms);
-/** End mu_reactor_run after this turn. Own thread, or any thread through mu_reactor_post. */
+/** End mu_reactor_run after this turn (one asked for before it counts too). Own thread, or any thread through mu_reactor_post. */
 void mu_reactor_stop(struct mu_reactor *r);
 /**
  * Run node->fn(node->arg) in the reactor's thread soon. Any thread. `node` is the caller's storage and
@@ -42,7 +42,10 @@ void mu_reactor_post(struct mu_reactor *r, struct mu_post *node);
 uint32_t mu_reactor_fibers(const struct mu_reactor *r);
 /** Cancel every fiber (shutdown); they return normally in the next turns. */
 void mu_reactor_cancel_all(struct mu_reactor *r);
-/** Name of the module that runs now, for the log line about a turn over 10 ms. NULL: the core. */
+/**
+ * Name of the module that runs now, for the log line about a turn over 10 ms. NULL: the core. Only the epoll
+ * backend logs it, and not for turns in which blocking work ran in place.
+ */
 void mu_reactor_note_module(const char *name);
 /** Nanoseconds this reactor has been out of its wait call, and turns made: the listener's utilisation. */
 void mu_reactor_load(const struct mu_reactor *r, uint64_t *busy_ns, uint64_t *turns);
@@ -67,6 +70,7 @@ MU_NODISCARD enum mu_rc mu_level_watch(struct mu_reactor *r, struct mu_io *io, i
 /**
  * The read buffer the reactor lends: `*cap` bytes (at least 16 KiB), from a free list.
  * One is borrowed while a request head or body is being read and given back when the connection is idle.
+ * Returns NULL when out of memory, as mu_reactor_arena_borrow does.
  */
 char *mu_reactor_buf_borrow(struct mu_reactor *r, size_t *cap);
 void mu_reactor_buf_give_back(struct mu_reactor *r, char *buf);

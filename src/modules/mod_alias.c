@@ -4,6 +4,7 @@
  * directory or location is tried among the fix-ups, and an Alias in a <Location> maps just that location.
  * A virtual host's entries come before those of the main server, as in httpd.
  */
+#include <muster/buf.h>
 #include <muster/module.h>
 
 enum alias_kind { ALIAS_FILE, ALIAS_REDIRECT };
@@ -270,6 +271,18 @@ static enum mu_rc set_redirect_permanent(struct mu_cmd *cmd, void *conf, const s
     return add_redirect(cmd, conf, MU_301_MOVED_PERMANENTLY, args, n, false);
 }
 
+/* Percent-encode what is appended to a URL: unlike a path of its own it needs no "./" in front of a colon. */
+static struct mu_str encode_rest(struct mu_req *r, struct mu_str s)
+{
+    struct mu_buf b = { 0 };
+    struct mu_str out;
+
+    mu_buf_add_uri(&b, s);
+    out = mu_str_dup(r->arena, mu_buf_str(&b));
+    mu_buf_fini(&b);
+    return out;
+}
+
 /* The target of a RedirectMatch: path escaped, query and fragment as written. */
 static struct mu_str redirect_subst(struct mu_req *r, const struct alias_entry *e,
                                     const struct mu_match *m)
@@ -283,7 +296,7 @@ static struct mu_str redirect_subst(struct mu_req *r, const struct alias_entry *
             break;
         }
     }
-    path = mu_uri_encode_path(r->arena, mu_str_sub(t, 0, cut));
+    path = encode_rest(r, mu_str_sub(t, 0, cut));
     return mu_str_cat(r->arena, path, mu_str_sub(t, cut, t.n));
 }
 
@@ -309,7 +322,7 @@ static bool entry_target(struct mu_req *r, const struct alias_entry *e, enum ali
         return false;
     *target = mu_str_sub(r->path, *covered, r->path.n);
     if (kind == ALIAS_REDIRECT)
-        *target = mu_uri_encode_path(r->arena, *target);
+        *target = encode_rest(r, *target);
     *target = mu_str_cat(r->arena, e->to, *target);
     return true;
 }

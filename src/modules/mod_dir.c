@@ -3,6 +3,7 @@
  * Runs among the fix-ups. An index that is found takes the request over (mu_subreq_adopt); errors of an index
  * other than 404 are answered rather than covered by a listing.
  */
+#include <muster/buf.h>
 #include <muster/module.h>
 
 extern struct mu_module mu_module_dir;
@@ -59,22 +60,16 @@ static enum mu_rc set_index_redirect(struct mu_cmd *cmd, void *conf, const struc
     return MU_OK;
 }
 
-static struct mu_str url_with_query(struct mu_req *r, struct mu_str path)
-{
-    struct mu_str url = mu_uri_encode_path(r->arena, path);
-
-    if (r->query.p)
-        url = mu_str_cat(r->arena, url, MU_S("?"), r->query);
-    return mu_req_url(r, url);
-}
-
 static enum mu_status add_slash(struct mu_req *r)
 {
-    struct mu_str path = mu_str_cat(r->arena, r->path, MU_S("/"));
+    struct mu_str url;
 
     if (r->method != MU_M_GET && mu_req_env(r, MU_S("redirect-carefully")).p)
         return MU_STATUS_NONE;
-    mu_resp_set(r, MU_S("Location"), url_with_query(r, path));
+    url = mu_str_cat(r->arena, mu_uri_encode_path(r->arena, r->path), MU_S("/"));
+    if (r->query.p)
+        url = mu_str_cat(r->arena, url, MU_S("?"), r->query);
+    mu_resp_set(r, MU_S("Location"), mu_req_url(r, url));
     return MU_301_MOVED_PERMANENTLY;
 }
 
@@ -107,6 +102,20 @@ static void split_query(struct mu_req *r, struct mu_str name, struct mu_str *pat
     *query = q < 0 ? r->query : mu_str_sub(name, (size_t)q + 1, name.n);
 }
 
+/* For who answers in the index's place: what was looked for in vain. */
+static void note_names(struct mu_req *r, const struct dir_conf *c)
+{
+    struct mu_buf b = { 0 };
+
+    for (size_t i = 0; i < c->index.n; i++) {
+        if (i)
+            mu_buf_addc(&b, ',');
+        mu_buf_add(&b, c->index.v[i]);
+    }
+    mu_req_note_set(r, MU_S("dir-index-names"), mu_str_dup(r->arena, mu_buf_str(&b)));
+    mu_buf_fini(&b);
+}
+
 static enum mu_status try_index(struct mu_req *r, const struct dir_conf *c)
 {
     enum mu_status found = MU_STATUS_NONE;
@@ -122,7 +131,8 @@ static enum mu_status try_index(struct mu_req *r, const struct dir_conf *c)
         switch (judge(r, sub, c->index.n, &found)) {
         case TAKEN:
             if (c->index_redirect) {
-                mu_resp_set(r, MU_S("Location"), url_with_query(r, sub->path));
+                mu_resp_set(r, MU_S("Location"),
+                            mu_req_url(r, mu_uri_encode_path(r->arena, sub->path)));
                 return (enum mu_status)c->index_redirect;
             }
             mu_subreq_adopt(sub);
@@ -133,6 +143,8 @@ static enum mu_status try_index(struct mu_req *r, const struct dir_conf *c)
             break;
         }
     }
+    if (found == MU_STATUS_NONE && c->index.n && !r->main)
+        note_names(r, c);
     return found;
 }
 

@@ -3,7 +3,7 @@
  * and ThreadsPerChild worker threads that blocking work is offloaded to. The first listener is the main thread; it also
  * hears the supervisor and publishes how busy the child is. Listeners share nothing but counters; orders to the others
  * are posted to their reactors. A listener that holds far more connections than its siblings, in this child or in
- * others, leaves the next one to them for a moment.
+ * others, steps back behind them in the kernel's queue after each accept.
  */
 #include "mpm/gate.h"
 #include "mpm/numbers.h"
@@ -46,6 +46,7 @@ struct listener {
     struct mu_conn_host host;
     struct mu_gate gate;
     bool is_good, is_leaving;
+    bool has_last_call; /* set before `leave` is posted: the end is a graceful one */
     _Atomic uint32_t open;     /* connections; read by siblings */
     _Atomic uint32_t permille; /* of the last second spent outside of waiting */
     struct mu_timer tick;
@@ -213,19 +214,22 @@ static bool is_full(const struct events *e)
     return open * 1000 >= (uint64_t)e->threads * 1000 + (uint64_t)(e->threads - busy) * (uint64_t)e->conf->factor_permille;
 }
 
+/* MaxConnectionsPerChild is reached. */
+static bool has_enough(const struct events *e)
+{
+    uint32_t most = e->child->limits->max_connections_per_child;
+
+    return most && atomic_load_explicit(&e->served, memory_order_relaxed) >= most;
+}
+
 static bool may_accept(struct mu_gate *g)
 {
     struct listener *l = g->mpm;
 
-    if (is_full(l->all)) {
-        mu_gate_rest(g, LIMIT_RETRY_MS);
-        return false;
-    }
-    if (is_far_ahead(l)) {
-        mu_gate_rest(g, SKIP_MS);
-        return false;
-    }
-    return true;
+    if (!is_full(l->all))
+        return true;
+    mu_gate_rest(g, LIMIT_RETRY_MS);
+    return false;
 }
 
 /* The first listener stays until the others are through: it is the one that hears the supervisor. */
@@ -256,12 +260,15 @@ static void on_accept(struct mu_gate *g, int fd, const struct mu_listener *from,
 {
     struct listener *l = g->mpm;
     struct events *e = l->all;
-    uint32_t most = e->child->limits->max_connections_per_child;
 
     count(l, 1);
+    atomic_fetch_add_explicit(&e->served, 1, memory_order_relaxed);
     if (mu_conn_open(&l->host, fd, from, peer) != MU_OK)
         count(l, UINT32_MAX);
-    if (!most || atomic_fetch_add_explicit(&e->served, 1, memory_order_relaxed) + 1 < most)
+    /* This connection woke nobody else, so it was taken; but the next ones shall. Watching anew queues behind them. */
+    if (is_far_ahead(l))
+        mu_gate_rest(g, SKIP_MS);
+    if (!has_enough(e))
         return;
     mu_gate_pause(g);
     if (!atomic_exchange_explicit(&e->is_enough, true, memory_order_relaxed))
@@ -326,6 +333,8 @@ static void leave(void *arg)
 {
     struct listener *l = arg;
 
+    if (l->has_last_call)
+        mu_gate_last_call(&l->gate);
     mu_gate_close(&l->gate);
     mu_reactor_post(l->all->v[0].reactor, &l->gone);
     l->is_leaving = true;
@@ -350,8 +359,10 @@ static void leave_all(struct events *e, enum mu_stop how)
     for (uint32_t i = e->n; i-- > 0;) { /* this thread's own last */
         struct listener *l = &e->v[i];
 
-        if (is_first)
+        if (is_first) {
+            l->has_last_call = how == MU_STOP_GRACEFUL;
             mu_reactor_post(l->reactor, &l->leave);
+        }
         if (how == MU_STOP_NOW)
             mu_reactor_post(l->reactor, &l->abort);
     }
@@ -376,7 +387,8 @@ static void on_enough(void *arg)
 static bool listener_begin(struct listener *l)
 {
     struct events *e = l->all;
-    struct mu_reactor_opts opts = { .backend = MU_BACKEND_EPOLL, .workers = e->workers, .files = e->files };
+    struct mu_reactor_opts opts = { .backend = MU_BACKEND_EPOLL, .max_fibers = mu_mpm_fibers(&e->conf->numbers, e->n),
+                                    .workers = e->workers, .files = e->files };
     uint32_t index = (uint32_t)(l - e->v);
     uint32_t first = (uint32_t)((uint64_t)e->threads * index / e->n);
     uint32_t next = (uint32_t)((uint64_t)e->threads * (index + 1) / e->n);

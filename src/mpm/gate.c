@@ -6,13 +6,19 @@
 #include "mpm/gate.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <muster/clock.h>
 #include <muster/log.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
     STARVED_RETRY_MS = 500, /* the descriptors may be lacking in the whole system */
+    STARVED_LOG_MS = 10000,
+    RESERVE_MIN = 8, /* descriptors that connections leave to files and backends: an eighth, within these */
+    RESERVE_MAX = 512,
     ERROR_REST_MS = 100,
     STOP_AGAIN_MS = 200,
 };
@@ -81,6 +87,31 @@ void mu_gate_relieve(struct mu_gate *g)
     retry(&g->retry);
 }
 
+static void starve(struct mu_gate *g, const struct mu_listener *l, const char *why)
+{
+    char text[MU_ADDR_TEXT];
+
+    if (!g->logged_ms || mu_now_ms() - g->logged_ms >= STARVED_LOG_MS) {
+        g->logged_ms = mu_now_ms();
+        MU_LOG(NULL, name_of(g), MU_LOG_ERR, "MU0800",
+               "cannot accept more connections on %.*s: %s; waiting until one is closed (raise LimitNOFILE= or ulimit -n)",
+               MU_FMT(mu_addr_text(&l->want.addr, text)), why);
+    }
+    mu_gate_rest(g, STARVED_RETRY_MS);
+}
+
+static int high_mark(void)
+{
+    struct rlimit limit;
+    rlim_t reserve;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    reserve = limit.rlim_cur / 8;
+    reserve = reserve < RESERVE_MIN ? RESERVE_MIN : reserve > RESERVE_MAX ? RESERVE_MAX : reserve;
+    return limit.rlim_cur > 2 * reserve ? (int)(limit.rlim_cur - reserve) : INT_MAX;
+}
+
 static void accept_failed(struct mu_gate *g, const struct mu_listener *l)
 {
     int error = errno;
@@ -103,10 +134,7 @@ static void accept_failed(struct mu_gate *g, const struct mu_listener *l)
     case ENFILE:
     case ENOMEM:
     case ENOBUFS:
-        MU_LOG(NULL, name_of(g), MU_LOG_ERR, "MU0800",
-               "cannot accept a connection on %.*s: %s; waiting until one is closed (raise LimitNOFILE= or ulimit -n)",
-               MU_FMT(mu_addr_text(&l->want.addr, text)), strerror(error));
-        mu_gate_rest(g, STARVED_RETRY_MS);
+        starve(g, l, strerror(error));
         return;
     default:
         MU_LOG(NULL, name_of(g), MU_LOG_ERR, "MU0801", "cannot accept a connection on %.*s: %s",
@@ -135,6 +163,8 @@ static void on_ready(struct mu_io *io, unsigned events)
     }
     if (!mu_addr_from_sa(&peer, (const struct sockaddr *)&sa, len))
         memset(&peer, 0, sizeof(peer));
+    if (fd >= g->fd_high)
+        starve(g, d->listener, "the process is about to run out of descriptors");
     g->on_accept(g, fd, d->listener, &peer);
 }
 
@@ -147,6 +177,7 @@ enum mu_rc mu_gate_open(struct mu_gate *g, struct mu_reactor *r)
         return MU_NOMEM;
     mu_timer_init(&g->retry, retry);
     g->is_paused = true;
+    g->fd_high = high_mark();
     for (g->n = 0; g->n < n; g->n++) {
         struct mu_gate_door *d = &g->doors[g->n];
 
@@ -157,6 +188,12 @@ enum mu_rc mu_gate_open(struct mu_gate *g, struct mu_reactor *r)
         mu_listen_pause(&d->watch);
     }
     return MU_OK;
+}
+
+void mu_gate_last_call(struct mu_gate *g)
+{
+    for (size_t i = 0; i < g->n; i++)
+        on_ready(&g->doors[i].watch.io, MU_READABLE);
 }
 
 void mu_gate_close(struct mu_gate *g)

@@ -29,6 +29,8 @@ struct mu_gate {
     bool is_starved; /**< no descriptors left: waits for one to be closed */
     bool is_closed;
     struct mu_timer retry;
+    int fd_high;       /**< a descriptor from here on: too few are left for files and backends */
+    int64_t logged_ms; /**< when it was last said that descriptors run out */
 };
 
 /** Watch the child's listeners on the calling thread's reactor, paused. The fields above the line are filled in. */
@@ -39,6 +41,11 @@ void mu_gate_resume(struct mu_gate *g);
 void mu_gate_rest(struct mu_gate *g, int64_t ms);
 /** A connection was closed: if descriptors had run out, there is one again. */
 void mu_gate_relieve(struct mu_gate *g);
+/**
+ * Before a graceful close: one more accept for each socket. A connection wakes one process of those that share the
+ * socket; the one that came while this process was asked to stop may have woken nobody else.
+ */
+void mu_gate_last_call(struct mu_gate *g);
 /** Watch no more, for good. The sockets stay open. Repeating is harmless. */
 void mu_gate_close(struct mu_gate *g);
 

@@ -23,6 +23,7 @@ void mu_mpm_numbers_init(struct mu_mpm_numbers *n)
         .server_limit = MU_UNSET,
         .max_workers = MU_UNSET,
         .max_connections = 0,
+        .max_fibers = MU_MAX_FIBERS_DEFAULT,
         .threads = MU_UNSET,
         .thread_limit = MU_UNSET,
         .min_spare = MU_UNSET,
@@ -42,6 +43,13 @@ uint32_t mu_mpm_number(struct mu_config *config, const char *directive, int64_t 
         mu_config_warn(config, "%s %lld is not possible here: %s to %u", directive, (long long)written,
                        written < (int64_t)lo ? "raised" : "lowered", got);
     return got;
+}
+
+uint32_t mu_mpm_fibers(const struct mu_mpm_numbers *n, uint32_t reactors)
+{
+    uint32_t each = (uint32_t)n->max_fibers / reactors;
+
+    return each > 0 ? each : 1;
 }
 
 static void workers(struct mu_config *config, const struct mu_mpm_numbers *n, struct mu_mpm_limits *out)

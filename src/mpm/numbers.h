@@ -8,6 +8,12 @@
 /** In a field of MU_K_INT: no directive said anything. */
 #define MU_UNSET INT64_MIN
 
+enum {
+    /** MaxFibers at most: a stack and its guard page are two of the 65,530 mappings the kernel allows (vm.max_map_count). */
+    MU_MAX_FIBERS = 30000,
+    MU_MAX_FIBERS_DEFAULT = 16000,
+};
+
 /** Directives that all three have. `T` is the MPM's conf. */
 #define MU_MPM_DIRECTIVES(T)                                                                                           \
     MU_DIR_INT("StartServers", T, start_servers, MU_IN_GLOBAL, INT32_MIN, INT32_MAX, "Child processes at first"),       \
@@ -19,7 +25,9 @@
     MU_DIR_INT("MaxConnectionsPerChild", T, max_connections, MU_IN_GLOBAL, 0, INT32_MAX,                                \
                "Connections after which a child process is replaced; 0: never"),                                        \
     MU_DIR_INT("MaxRequestsPerChild", T, max_connections, MU_IN_GLOBAL, 0, INT32_MAX,                                   \
-               "Old name of MaxConnectionsPerChild")
+               "Old name of MaxConnectionsPerChild"),                                                                  \
+    MU_DIR_INT("MaxFibers", T, max_fibers, MU_IN_GLOBAL, 1, MU_MAX_FIBERS,                                              \
+               "Requests that a child process may have begun and not ended, in all its threads; more are answered 503")
 
 /** Directives of the threaded ones. */
 #define MU_MPM_THREAD_DIRECTIVES(T)                                                                                    \
@@ -34,6 +42,7 @@
 struct mu_mpm_numbers {
     int64_t start_servers, server_limit, max_workers, max_connections;
     int64_t threads, thread_limit, min_spare, max_spare;
+    int64_t max_fibers; /**< of a process */
 };
 
 /** All unset, but what has 0 as its default. */
@@ -42,6 +51,9 @@ void mu_mpm_numbers_init(struct mu_mpm_numbers *n);
 /** What a number becomes: `unset` when nothing was said, else within [lo, hi], with a warning when it was not. */
 uint32_t mu_mpm_number(struct mu_config *config, const char *directive, int64_t written, uint32_t unset, uint32_t lo,
                        uint32_t hi);
+
+/** What one of a process's `reactors` gets of MaxFibers; one at least. */
+uint32_t mu_mpm_fibers(const struct mu_mpm_numbers *n, uint32_t reactors);
 
 /** The limits of worker and event; `thread_limit_max` is the MPM's own upper bound of ThreadLimit. */
 void mu_mpm_thread_limits(struct mu_config *config, const struct mu_mpm_numbers *n, uint32_t thread_limit_max,

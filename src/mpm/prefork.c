@@ -97,6 +97,8 @@ static void on_stop(struct mu_stop_watch *w, enum mu_stop how)
 
     p->is_stopping = true;
     atomic_store_explicit(&p->score->is_stopping, true, memory_order_relaxed);
+    if (how == MU_STOP_GRACEFUL)
+        mu_gate_last_call(&p->gate);
     mu_gate_close(&p->gate);
     mu_child_close_listeners(p->child);
     if (how == MU_STOP_NOW)
@@ -138,7 +140,9 @@ static bool start(struct prefork *p, struct mu_reactor *r)
 static int child_main(struct mu_child *child)
 {
     struct mu_mpm_common common = mu_mpm_common_of(child->config);
-    struct mu_reactor_opts opts = { .backend = MU_BACKEND_SINGLE, .big_stack_size = common.thread_stack_size, .is_alone = true };
+    const struct mu_mpm_numbers *numbers = mu_vhost_conf(child->config->main, &mu_module_mpm_prefork);
+    struct mu_reactor_opts opts = { .backend = MU_BACKEND_SINGLE, .max_fibers = mu_mpm_fibers(numbers, 1),
+                                    .big_stack_size = common.thread_stack_size, .is_alone = true };
     static struct prefork p;
     struct mu_reactor *r;
 

@@ -183,8 +183,10 @@ static void end(void *arg)
 
 static bool worker_begin(struct worker *me)
 {
-    struct mu_reactor_opts opts = { .backend = MU_BACKEND_SINGLE, .big_stack_size = me->all->stack_size };
     struct workers *w = me->all;
+    const struct mu_mpm_numbers *numbers = mu_vhost_conf(w->child->config->main, &mu_module_mpm_worker);
+    struct mu_reactor_opts opts = { .backend = MU_BACKEND_SINGLE, .max_fibers = mu_mpm_fibers(numbers, w->n),
+                                    .big_stack_size = w->stack_size };
 
     me->reactor = mu_reactor_create(&opts);
     if (!me->reactor)
@@ -245,6 +247,8 @@ static void leave(struct workers *w, enum mu_stop how)
     bool is_first = w->stopping == MU_STOP_NONE;
 
     w->stopping = how;
+    if (how == MU_STOP_GRACEFUL)
+        mu_gate_last_call(&w->gate);
     mu_gate_close(&w->gate);
     if (is_first) {
         atomic_store_explicit(&w->score->is_stopping, true, memory_order_relaxed);

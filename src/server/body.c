@@ -4,8 +4,20 @@
  */
 #include <server/core_conf.h>
 #include <server/exchange.h>
+#include <server/spool.h>
 
 #include <muster/wait.h>
+
+enum { COLLECT_BLOCK = 64 * 1024 };
+
+/** A body read ahead of its handler: the first block in memory, the rest in a file. */
+struct mu_collected_body {
+    char *mem;
+    size_t mem_n;
+    struct mu_spool file;
+    uint64_t off;   /**< the handler has had so much */
+    enum mu_rc end; /**< what follows the last byte: MU_EOF, or what went wrong */
+};
 
 struct call {
     struct mu_req *r;
@@ -54,6 +66,81 @@ static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got
     return rc;
 }
 
+/** Reads the file from where the handler runs; it may be waited for on a worker thread. */
+static enum mu_rc read_collected(struct mu_collected_body *b, void *buf, size_t cap, size_t *got)
+{
+    enum mu_rc rc = MU_OK;
+
+    if (b->off < b->mem_n) {
+        *got = b->mem_n - b->off < cap ? (size_t)(b->mem_n - b->off) : cap;
+        memcpy(buf, b->mem + b->off, *got);
+    } else if (b->off < b->mem_n + b->file.len) {
+        uint64_t left = b->mem_n + b->file.len - b->off;
+
+        rc = mu_file_pread(b->file.fd, buf, left < cap ? (size_t)left : cap, (off_t)(b->off - b->mem_n), got);
+        rc = rc == MU_EOF ? MU_EIO : rc;
+    } else {
+        return b->end;
+    }
+    b->off += *got;
+    return rc;
+}
+
+struct spool_call {
+    struct mu_spool *file;
+    struct mu_str data;
+    enum mu_rc rc;
+};
+
+static void spool_block(void *arg)
+{
+    struct spool_call *c = arg;
+    uint64_t off;
+
+    c->rc = mu_spool_append(c->file, c->data, &off);
+}
+
+/** Fill `buf`; fewer bytes mean that *end is what follows. */
+static size_t read_block(struct mu_req *r, char *buf, enum mu_rc *end)
+{
+    size_t n = 0, got;
+
+    *end = MU_OK;
+    while (n < COLLECT_BLOCK && *end == MU_OK) {
+        *end = read_home(r, buf + n, COLLECT_BLOCK - n, &got);
+        n += got;
+    }
+    return n;
+}
+
+void mu_body_collect(struct mu_req *r)
+{
+    struct mu_exchange *x = mu_exchange_of(r);
+    struct mu_collected_body *b;
+    struct spool_call c;
+    char *block;
+
+    if (r->main || !x->req.has_body || x->body_taken > 0 || x->collected || x->host->is_single)
+        return;
+    b = mu_new(x->req.arena, struct mu_collected_body);
+    block = mu_arena_alloc(x->req.arena, COLLECT_BLOCK);
+    if (!b || !block)
+        return; /* it is read the slow way */
+    mu_spool_init(&b->file, x->req.arena);
+    b->mem = block;
+    b->mem_n = read_block(r, block, &b->end);
+    block = b->end == MU_OK ? mu_arena_alloc(x->req.arena, COLLECT_BLOCK) : NULL;
+    if (b->end == MU_OK && !block)
+        b->end = MU_NOMEM;
+    while (b->end == MU_OK) {
+        c = (struct spool_call){ .file = &b->file, .data = { block, read_block(r, block, &b->end) } };
+        mu_offload(spool_block, &c);
+        if (c.rc != MU_OK)
+            b->end = c.rc;
+    }
+    x->collected = b;
+}
+
 static void read_call(void *arg)
 {
     struct call *c = arg;
@@ -68,6 +155,8 @@ enum mu_rc mu_body_read(struct mu_req *r, void *buf, size_t cap, size_t *got)
     *got = 0;
     if (r->main || !mu_exchange_of(r)->req.has_body)
         return MU_EOF; /* a sub-request has no body of its own */
+    if (mu_exchange_of(r)->collected)
+        return read_collected(mu_exchange_of(r)->collected, buf, cap, got);
     if (mu_is_offloaded())
         mu_call_home(read_call, &c);
     else

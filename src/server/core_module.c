@@ -12,25 +12,25 @@
 #define DIR_ MU_IN_DIR
 #define SRVDIR (MU_IN_SERVER | MU_IN_DIR)
 
-static const struct mu_enum_name slashes_names[] = {
-    { "Off", MU_SLASHES_REFUSE }, { "On", MU_SLASHES_DECODE }, { "NoDecode", MU_SLASHES_KEEP },
-    { NULL, 0 }
-};
+static const struct mu_enum_name slashes_names[] = { { "Off", MU_SLASHES_REFUSE },
+                                                     { "On", MU_SLASHES_DECODE },
+                                                     { "NoDecode", MU_SLASHES_KEEP },
+                                                     { NULL, 0 } };
 static const struct mu_enum_name canonical_names[] = {
     { "Off", MU_CANON_OFF }, { "On", MU_CANON_ON }, { "DNS", MU_CANON_DNS }, { NULL, 0 }
 };
 static const struct mu_enum_name on_off_names[] = { { "Off", 0 }, { "On", 1 }, { NULL, 0 } };
-static const struct mu_enum_name path_info_names[] = {
-    { "Default", MU_PATH_INFO_DEFAULT }, { "Off", MU_PATH_INFO_OFF }, { "On", MU_PATH_INFO_ON },
-    { NULL, 0 }
-};
+static const struct mu_enum_name path_info_names[] = { { "Default", MU_PATH_INFO_DEFAULT },
+                                                       { "Off", MU_PATH_INFO_OFF },
+                                                       { "On", MU_PATH_INFO_ON },
+                                                       { NULL, 0 } };
 static const struct mu_enum_name lookup_names[] = {
     { "Off", MU_LOOKUP_OFF }, { "On", MU_LOOKUP_ON }, { "Double", MU_LOOKUP_DOUBLE }, { NULL, 0 }
 };
-static const struct mu_enum_name signature_names[] = {
-    { "Off", MU_SIGNATURE_OFF }, { "On", MU_SIGNATURE_ON }, { "EMail", MU_SIGNATURE_EMAIL },
-    { NULL, 0 }
-};
+static const struct mu_enum_name signature_names[] = { { "Off", MU_SIGNATURE_OFF },
+                                                       { "On", MU_SIGNATURE_ON },
+                                                       { "EMail", MU_SIGNATURE_EMAIL },
+                                                       { NULL, 0 } };
 static const struct mu_enum_name token_names[] = {
     { "Full", MU_TOKENS_FULL },        { "OS", MU_TOKENS_OS },       { "Minimal", MU_TOKENS_MIN },
     { "Min", MU_TOKENS_MIN },          { "Minor", MU_TOKENS_MINOR }, { "Major", MU_TOKENS_MAJOR },
@@ -57,14 +57,18 @@ static const struct mu_directive directives[] = {
                "Most header fields of a request; 0 is unlimited"),
     MU_DIR_INT("LimitRequestBody", C, limit_body, SRVDIR | MU_OVR_ALL, 0, INT64_MAX,
                "Largest request body in bytes; 0 is unlimited"),
-    MU_DIR_CUSTOM("HttpProtocolOptions", C, protocol_options, SRV, 1, 3, mu_core_set_protocol_options,
+    MU_DIR_CUSTOM("HttpProtocolOptions", C, protocol_options, SRV, 1, 3,
+                  mu_core_set_protocol_options,
                   "Strict or Unsafe, RegisteredMethods or LenientMethods, Allow0.9 or Require1.0"),
-    MU_DIR_IGNORED("AcceptFilter", MU_IN_GLOBAL, "Accepted without effect: Linux wakes on data anyway"),
+    MU_DIR_IGNORED("AcceptFilter", MU_IN_GLOBAL,
+                   "Accepted without effect: Linux wakes on data anyway"),
     MU_DIR_IGNORED("Protocol", SRV, "Accepted without effect: every listener speaks HTTP/1.1"),
     MU_DIR_IGNORED("Protocols", SRV, "Accepted without effect: this version speaks HTTP/1.1 alone"),
     MU_DIR_IGNORED("ProtocolsHonorOrder", SRV, "Accepted without effect: there is one protocol"),
-    MU_DIR_IGNORED("FlushMaxThreshold", SRV, "Accepted without effect: output is bounded by design"),
-    MU_DIR_IGNORED("FlushMaxPipelined", SRV, "Accepted without effect: output is bounded by design"),
+    MU_DIR_IGNORED("FlushMaxThreshold", SRV,
+                   "Accepted without effect: output is bounded by design"),
+    MU_DIR_IGNORED("FlushMaxPipelined", SRV,
+                   "Accepted without effect: output is bounded by design"),
     MU_DIR_IGNORED("ReadBufferSize", SRVDIR, "Accepted without effect: buffers are the reactor's"),
     MU_DIR_IGNORED("AsyncFilter", SRV, "Accepted without effect: all output may wait"),
     MU_DIR_IGNORED("MergeTrailers", SRV, "Accepted without effect: trailers are never merged"),
@@ -75,8 +79,13 @@ static const struct mu_directive directives[] = {
     MU_DIR_PATH("DocumentRoot", C, document_root, SRV, "Folder whose files are served"),
     MU_DIR_CALL("ServerName", SRV, 1, 1, mu_core_set_server_name,
                 "[scheme://]name[:port] the server calls itself"),
-    { .name = "ServerAlias", .kind = MU_K_LIST, .where = MU_IN_VHOST, .min_args = 1, .max_args = -1,
-      MU_DIR_FIELD_(C, server_aliases), .help = "Other names of a virtual host, with * and ?" },
+    { .name = "ServerAlias",
+      .kind = MU_K_LIST,
+      .where = MU_IN_VHOST,
+      .min_args = 1,
+      .max_args = -1,
+      MU_DIR_FIELD_(C, server_aliases),
+      .help = "Other names of a virtual host, with * and ?" },
     MU_DIR_STR("ServerAdmin", C, server_admin, SRV, "Address shown in error pages"),
     MU_DIR_IGNORED("ServerPath", MU_IN_VHOST,
                    "Accepted without effect: every client since 1996 sends a Host"),
@@ -98,8 +107,12 @@ static const struct mu_directive directives[] = {
     MU_DIR_FLAG("MergeSlashes", C, merge_slashes, SRV, "Fold // in paths"),
     MU_DIR_ENUM("AllowEncodedSlashes", C, encoded_slashes, SRV, slashes_names,
                 "What to do about %2F in paths"),
-    { .name = "LimitInternalRecursion", .kind = MU_K_CUSTOM, .where = SRV, .min_args = 1,
-      .max_args = 2, .set = mu_core_set_recursion,
+    { .name = "LimitInternalRecursion",
+      .kind = MU_K_CUSTOM,
+      .where = SRV,
+      .min_args = 1,
+      .max_args = 2,
+      .set = mu_core_set_recursion,
       .help = "Internal redirects in a row, and sub-requests in each other" },
     MU_DIR_FLAG("ExtendedStatus", C, extended_status, MU_IN_GLOBAL,
                 "Keep details of requests for mod_status"),
@@ -131,14 +144,19 @@ static const struct mu_directive directives[] = {
                   "Names of .htaccess files"),
     MU_DIR_ENUM("AcceptPathInfo", C, accept_path_info, SRVDIR | MU_OVR_FILEINFO, path_info_names,
                 "May more path follow the name of a file?"),
-    MU_DIR_CUSTOM("SetHandler", C, handler, SRVDIR | MU_OVR_FILEINFO, 1, 1, mu_core_set_word_or_none,
-                  "Handler for everything in a place"),
+    MU_DIR_CUSTOM("SetHandler", C, handler, SRVDIR | MU_OVR_FILEINFO, 1, 1,
+                  mu_core_set_word_or_none, "Handler for everything in a place"),
     MU_DIR_CUSTOM("ForceType", C, forced_type, DIR_ | MU_OVR_FILEINFO, 1, 1,
                   mu_core_set_word_or_none, "Type of everything in a place"),
     MU_DIR_CUSTOM("AddDefaultCharset", C, default_charset, SRVDIR | MU_OVR_FILEINFO, 1, 1,
                   mu_core_set_default_charset, "charset of text/plain and text/html without one"),
-    { .name = "DefaultType", .kind = MU_K_CUSTOM, .where = SRVDIR | MU_OVR_FILEINFO, .min_args = 1,
-      .max_args = 1, .set = mu_core_set_default_type, .help = "Only None is left of it" },
+    { .name = "DefaultType",
+      .kind = MU_K_CUSTOM,
+      .where = SRVDIR | MU_OVR_FILEINFO,
+      .min_args = 1,
+      .max_args = 1,
+      .set = mu_core_set_default_type,
+      .help = "Only None is left of it" },
     MU_DIR_CALL("ErrorDocument", SRVDIR | MU_OVR_FILEINFO, 2, 2, mu_core_set_error_document,
                 "Status, and a text, a local path or a URL that answers it"),
     MU_DIR_CALL("FileETag", SRVDIR | MU_OVR_FILEINFO, 1, -1, mu_core_set_file_etag,
@@ -297,12 +315,8 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
     return merge_levels(a, b, o, c);
 }
 
-MU_MODULE(core,
-          .conf_size = sizeof(struct mu_core_conf),
-          .directives = directives,
-          .handlers = MU_HANDLERS({ "", mu_static_handler, MU_GET | MU_HEAD | MU_POST, false, false },
-                                  { "default-handler", mu_static_handler, MU_GET | MU_HEAD | MU_POST,
-                                    false, false }),
-          .init = init,
-          .merge = merge,
-          .server_start = mu_server_logs_open);
+MU_MODULE(core, .conf_size = sizeof(struct mu_core_conf), .directives = directives,
+          .handlers = MU_HANDLERS(
+              { "", mu_static_handler, MU_GET | MU_HEAD | MU_POST, false, false },
+              { "default-handler", mu_static_handler, MU_GET | MU_HEAD | MU_POST, false, false }),
+          .init = init, .merge = merge, .server_start = mu_server_logs_open);

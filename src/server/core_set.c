@@ -89,7 +89,8 @@ enum mu_rc mu_core_set_options(struct mu_cmd *cmd, void *conf, const struct mu_s
     return bits_set(cmd, &((struct mu_core_conf *)conf)->options_change, words, args, n);
 }
 
-enum mu_rc mu_core_set_file_etag(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+enum mu_rc mu_core_set_file_etag(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                 size_t n)
 {
     static const struct word words[] = {
         { "None", 0 },
@@ -148,8 +149,10 @@ enum mu_rc mu_core_set_allow_override(struct mu_cmd *cmd, void *conf, const stru
         uint32_t bits;
 
         if (!override_bits(args[i], &bits))
-            return mu_cmd_error(cmd, "found '%.*s', allowed are All, None, AuthConfig, FileInfo, "
-                                     "Indexes, Limit, Options[=…] and Nonfatal=…", MU_FMT(args[i]));
+            return mu_cmd_error(cmd,
+                                "found '%.*s', allowed are All, None, AuthConfig, FileInfo, "
+                                "Indexes, Limit, Options[=…] and Nonfatal=…",
+                                MU_FMT(args[i]));
         c->allow_override |= bits;
     }
     return MU_OK;
@@ -192,7 +195,8 @@ static enum mu_error_document_kind document_kind(struct mu_str s)
         return MU_ERRDOC_DEFAULT;
     if (s.n && s.p[0] == '/')
         return MU_ERRDOC_LOCAL;
-    return mu_uri_is_absolute(s) && mu_str_find(s, MU_S("://")) > 0 ? MU_ERRDOC_URL : MU_ERRDOC_TEXT;
+    return mu_uri_is_absolute(s) && mu_str_find(s, MU_S("://")) > 0 ? MU_ERRDOC_URL
+                                                                    : MU_ERRDOC_TEXT;
 }
 
 enum mu_rc mu_core_set_error_document(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
@@ -226,7 +230,8 @@ enum mu_rc mu_core_set_error_document(struct mu_cmd *cmd, void *conf, const stru
     return MU_OK;
 }
 
-enum mu_rc mu_core_set_log_level(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+enum mu_rc mu_core_set_log_level(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                 size_t n)
 {
     struct mu_core_conf *c = conf;
     uint8_t *levels = mu_new_n(cmd->arena, uint8_t, MU_LOG_MODULES);
@@ -239,9 +244,11 @@ enum mu_rc mu_core_set_log_level(struct mu_cmd *cmd, void *conf, const struct mu
         mu_log_levels_init(levels);
     for (size_t i = 0; i < n; i++) {
         if (mu_log_levels_add(levels, args[i]) != MU_OK)
-            return mu_cmd_error(cmd, "found '%.*s', allowed is [module:]level, level being one of "
-                                     "emerg, alert, crit, error, warn, notice, info, debug, trace1 "
-                                     "to trace8", MU_FMT(args[i]));
+            return mu_cmd_error(cmd,
+                                "found '%.*s', allowed is [module:]level, level being one of "
+                                "emerg, alert, crit, error, warn, notice, info, debug, trace1 "
+                                "to trace8",
+                                MU_FMT(args[i]));
     }
     c->log_levels = levels;
     return MU_OK;
@@ -270,8 +277,10 @@ enum mu_rc mu_core_set_protocol_options(struct mu_cmd *cmd, void *conf, const st
         while (k < MU_ARRAY_LEN(words) && !mu_str_ieq(args[i], mu_str_c(words[k].name)))
             k++;
         if (k == MU_ARRAY_LEN(words))
-            return mu_cmd_error(cmd, "found '%.*s', allowed are Strict or Unsafe, RegisteredMethods "
-                                     "or LenientMethods, Allow0.9 or Require1.0", MU_FMT(args[i]));
+            return mu_cmd_error(cmd,
+                                "found '%.*s', allowed are Strict or Unsafe, RegisteredMethods "
+                                "or LenientMethods, Allow0.9 or Require1.0",
+                                MU_FMT(args[i]));
         options = (uint8_t)((options & ~words[k].clear) | words[k].set);
     }
     c->protocol_options = options;
@@ -294,7 +303,8 @@ enum mu_rc mu_core_set_default_charset(struct mu_cmd *cmd, void *conf, const str
 }
 
 /* MaxRanges and its kin: a number, "default", "none" or "unlimited". */
-enum mu_rc mu_core_set_max_ranges(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+enum mu_rc mu_core_set_max_ranges(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                  size_t n)
 {
     int64_t *field = (int64_t *)(void *)((char *)conf + cmd->directive->offset);
     bool is_ranges = mu_str_ieq(mu_str_c(cmd->directive->name), MU_S("MaxRanges"));
@@ -308,8 +318,10 @@ enum mu_rc mu_core_set_max_ranges(struct mu_cmd *cmd, void *conf, const struct m
     else if (mu_str_ieq(args[0], MU_S("unlimited")))
         v = UINT32_MAX;
     else if (!mu_str_u64(args[0], &v) || v < 1 || v >= UINT32_MAX)
-        return mu_cmd_error(cmd, "found '%.*s', allowed are a positive number, default, none and "
-                                 "unlimited", MU_FMT(args[0]));
+        return mu_cmd_error(cmd,
+                            "found '%.*s', allowed are a positive number, default, none and "
+                            "unlimited",
+                            MU_FMT(args[0]));
     *field = (int64_t)v;
     return MU_OK;
 }
@@ -336,8 +348,10 @@ enum mu_rc mu_core_set_size(struct mu_cmd *cmd, void *conf, const struct mu_str 
     if (unit > 1)
         s.n--;
     if (!mu_str_u64(s, &v) || v > (uint64_t)INT64_MAX / unit)
-        return mu_cmd_error(cmd, "found '%.*s', allowed is a number of bytes, with K, M or G behind "
-                                 "it", MU_FMT(args[0]));
+        return mu_cmd_error(cmd,
+                            "found '%.*s', allowed is a number of bytes, with K, M or G behind "
+                            "it",
+                            MU_FMT(args[0]));
     *field = (int64_t)(v * unit);
     return MU_OK;
 }
@@ -379,8 +393,10 @@ enum mu_rc mu_core_set_regex_options(struct mu_cmd *cmd, void *conf, const struc
         }
         w = word_find(words, s);
         if (!w)
-            return mu_cmd_error(cmd, "found '%.*s', allowed are none, ICASE, EXTENDED, DOTALL and "
-                                     "DOLLAR_ENDONLY, with + or - in front", MU_FMT(args[i]));
+            return mu_cmd_error(cmd,
+                                "found '%.*s', allowed are none, ICASE, EXTENDED, DOTALL and "
+                                "DOLLAR_ENDONLY, with + or - in front",
+                                MU_FMT(args[i]));
         if (!sign && i == 0)
             flags = 0;
         flags = sign == '-' ? flags & ~w->bits : flags | w->bits;
@@ -390,7 +406,8 @@ enum mu_rc mu_core_set_regex_options(struct mu_cmd *cmd, void *conf, const struc
 }
 
 /* LimitInternalRecursion redirects [subrequests] */
-enum mu_rc mu_core_set_recursion(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+enum mu_rc mu_core_set_recursion(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                 size_t n)
 {
     struct mu_core_conf *c = conf;
     uint64_t v[2];
@@ -427,8 +444,10 @@ enum mu_rc mu_core_set_filter(struct mu_cmd *cmd, void *conf, const struct mu_st
         if (mu_str_ieq(name, MU_S("none")) || mu_str_ieq(name, MU_S("DEFLATE")) ||
             mu_str_ieq(name, MU_S("BROTLI_COMPRESS")) || mu_str_ieq(name, MU_S("RATE_LIMIT")))
             continue;
-        return mu_cmd_error(cmd, "there is no filter '%.*s' in this version; without it content "
-                                 "would be shown that it hides or changes", MU_FMT(name));
+        return mu_cmd_error(cmd,
+                            "there is no filter '%.*s' in this version; without it content "
+                            "would be shown that it hides or changes",
+                            MU_FMT(name));
     }
     if (!mu_str_ieq(args[0], MU_S("none")))
         mu_cmd_warn(cmd, "this version has no such filter yet: answers go out unchanged");
@@ -446,7 +465,8 @@ enum mu_rc mu_core_set_error_log_format(struct mu_cmd *cmd, void *conf, const st
         return c->error_log_format.p ? MU_OK : mu_cmd_error(cmd, "out of memory");
     }
     if (!mu_str_ieq(args[0], MU_S("connection")) && !mu_str_ieq(args[0], MU_S("request")))
-        return mu_cmd_error(cmd, "found '%.*s', allowed are connection and request", MU_FMT(args[0]));
+        return mu_cmd_error(cmd, "found '%.*s', allowed are connection and request",
+                            MU_FMT(args[0]));
     mu_cmd_warn(cmd, "no additional line is written for a connection or request");
     return MU_OK;
 }

@@ -20,74 +20,96 @@ static const struct page_text texts[] = {
     { MU_308_PERMANENT_REDIRECT, "<p>The document has moved <a href=\"%l\">here</a>.</p>\n" },
     { MU_303_SEE_OTHER, "<p>The answer to your request is located <a href=\"%l\">here</a>.</p>\n" },
     { MU_300_MULTIPLE_CHOICES, "" },
-    { (enum mu_status)305, "<p>This resource is only accessible through the proxy\n<br />\nYou will need "
-                           "to configure your client to use that proxy.</p>\n" },
+    { (enum mu_status)305,
+      "<p>This resource is only accessible through the proxy\n<br />\nYou will need "
+      "to configure your client to use that proxy.</p>\n" },
     { MU_400_BAD_REQUEST,
       "<p>Your browser sent a request that this server could not understand.<br />\n%n</p>\n" },
-    { MU_401_UNAUTHORIZED, "<p>This server could not verify that you\nare authorized to access the "
-                           "document\nrequested.  Either you supplied the wrong\ncredentials (e.g., bad "
-                           "password), or your\nbrowser doesn't understand how to supply\nthe credentials "
-                           "required.</p>\n" },
-    { (enum mu_status)407, "<p>This server could not verify that you\nare authorized to access the "
-                           "document\nrequested.  Either you supplied the wrong\ncredentials (e.g., bad "
-                           "password), or your\nbrowser doesn't understand how to supply\nthe credentials "
-                           "required.</p>\n" },
+    { MU_401_UNAUTHORIZED,
+      "<p>This server could not verify that you\nare authorized to access the "
+      "document\nrequested.  Either you supplied the wrong\ncredentials (e.g., bad "
+      "password), or your\nbrowser doesn't understand how to supply\nthe credentials "
+      "required.</p>\n" },
+    { (enum mu_status)407,
+      "<p>This server could not verify that you\nare authorized to access the "
+      "document\nrequested.  Either you supplied the wrong\ncredentials (e.g., bad "
+      "password), or your\nbrowser doesn't understand how to supply\nthe credentials "
+      "required.</p>\n" },
     { MU_403_FORBIDDEN, "<p>You don't have permission to access this resource.%n</p>\n" },
     { MU_404_NOT_FOUND, "<p>The requested URL was not found on this server.</p>\n" },
     { MU_405_METHOD_NOT_ALLOWED, "<p>The requested method %m is not allowed for this URL.</p>\n" },
-    { (enum mu_status)406, "<p>An appropriate representation of the requested resource could not be "
-                           "found on this server.</p>\n" },
+    { (enum mu_status)406,
+      "<p>An appropriate representation of the requested resource could not be "
+      "found on this server.</p>\n" },
     { MU_408_REQUEST_TIMEOUT,
       "<p>Server timeout waiting for the HTTP request from the client.</p>\n" },
-    { MU_410_GONE, "<p>The requested resource is no longer available on this server and there is no "
-                   "forwarding address.\nPlease remove all references to this resource.</p>\n" },
+    { MU_410_GONE,
+      "<p>The requested resource is no longer available on this server and there is no "
+      "forwarding address.\nPlease remove all references to this resource.</p>\n" },
     { MU_411_LENGTH_REQUIRED,
       "<p>A request of the requested method %m requires a valid Content-length.<br />\n%n</p>\n" },
     { MU_412_PRECONDITION_FAILED,
       "<p>The precondition on the request for this URL evaluated to false.</p>\n" },
-    { MU_413_CONTENT_TOO_LARGE, "The requested resource does not allow request data with %m requests, or "
-                                "the amount of data provided in\nthe request exceeds the capacity "
-                                "limit.\n" },
+    { MU_413_CONTENT_TOO_LARGE,
+      "The requested resource does not allow request data with %m requests, or "
+      "the amount of data provided in\nthe request exceeds the capacity "
+      "limit.\n" },
     { MU_414_URI_TOO_LONG, "<p>The requested URL's length exceeds the capacity\nlimit for this "
                            "server.<br />\n%n</p>\n" },
-    { MU_415_UNSUPPORTED_MEDIA_TYPE, "<p>The supplied request data is not in a format\nacceptable for "
-                                     "processing by this resource.</p>\n" },
-    { MU_416_RANGE_NOT_SATISFIABLE, "<p>None of the range-specifier values in the Range\nrequest-header "
-                                    "field overlap the current extent\nof the selected resource.</p>\n" },
-    { MU_421_MISDIRECTED_REQUEST, "<p>The client needs a new connection for this\nrequest as the requested "
-                                  "host name does not match\nthe Server Name Indication (SNI) in use for "
-                                  "this\nconnection.</p>\n" },
-    { (enum mu_status)422, "<p>The server understands the media type of the\nrequest entity, but was unable "
-                           "to process the\ncontained instructions.</p>\n" },
-    { (enum mu_status)423, "<p>The requested resource is currently locked.\nThe lock must be released or "
-                           "proper identification\ngiven before the method can be applied.</p>\n" },
-    { (enum mu_status)424, "<p>The method could not be performed on the resource\nbecause the requested "
-                           "action depended on another\naction and that other action failed.</p>\n" },
-    { MU_426_UPGRADE_REQUIRED, "<p>The requested resource can only be retrieved\nusing SSL.  Either upgrade "
-                               "your client, or try requesting the page\nusing https://</p>\n" },
+    { MU_415_UNSUPPORTED_MEDIA_TYPE,
+      "<p>The supplied request data is not in a format\nacceptable for "
+      "processing by this resource.</p>\n" },
+    { MU_416_RANGE_NOT_SATISFIABLE,
+      "<p>None of the range-specifier values in the Range\nrequest-header "
+      "field overlap the current extent\nof the selected resource.</p>\n" },
+    { MU_421_MISDIRECTED_REQUEST,
+      "<p>The client needs a new connection for this\nrequest as the requested "
+      "host name does not match\nthe Server Name Indication (SNI) in use for "
+      "this\nconnection.</p>\n" },
+    { (enum mu_status)422,
+      "<p>The server understands the media type of the\nrequest entity, but was unable "
+      "to process the\ncontained instructions.</p>\n" },
+    { (enum mu_status)423,
+      "<p>The requested resource is currently locked.\nThe lock must be released or "
+      "proper identification\ngiven before the method can be applied.</p>\n" },
+    { (enum mu_status)424,
+      "<p>The method could not be performed on the resource\nbecause the requested "
+      "action depended on another\naction and that other action failed.</p>\n" },
+    { MU_426_UPGRADE_REQUIRED,
+      "<p>The requested resource can only be retrieved\nusing SSL.  Either upgrade "
+      "your client, or try requesting the page\nusing https://</p>\n" },
     { (enum mu_status)428, "<p>The request is required to be conditional.</p>\n" },
-    { (enum mu_status)429, "<p>The user has sent too many requests\nin a given amount of time.</p>\n" },
-    { MU_431_REQUEST_HEADER_FIELDS_TOO_LARGE, "<p>The server refused this request because\nthe request "
-                                              "header fields are too large.%n</p>\n" },
-    { (enum mu_status)451, "<p>Access to this URL has been denied for legal reasons.<br />\n%n</p>\n" },
+    { (enum mu_status)429,
+      "<p>The user has sent too many requests\nin a given amount of time.</p>\n" },
+    { MU_431_REQUEST_HEADER_FIELDS_TOO_LARGE,
+      "<p>The server refused this request because\nthe request "
+      "header fields are too large.%n</p>\n" },
+    { (enum mu_status)451,
+      "<p>Access to this URL has been denied for legal reasons.<br />\n%n</p>\n" },
     { MU_501_NOT_IMPLEMENTED, "<p>%m not supported for current URL.<br />\n%n</p>\n" },
     { MU_502_BAD_GATEWAY,
       "<p>The proxy server received an invalid\r\nresponse from an upstream server.<br />\r\n%n</p>\n" },
-    { MU_503_SERVICE_UNAVAILABLE, "<p>The server is temporarily unable to service your\nrequest due to "
-                                  "maintenance downtime or capacity\nproblems. Please try again "
-                                  "later.</p>\n" },
-    { MU_504_GATEWAY_TIMEOUT, "<p>The gateway did not receive a timely response\nfrom the upstream server "
-                              "or application.</p>\n" },
-    { (enum mu_status)506, "<p>A variant for the requested resource\n<pre>\n%n\n</pre>\nis itself a "
-                           "negotiable resource. This indicates a configuration error.</p>\n" },
-    { (enum mu_status)507, "<p>The method could not be performed on the resource\nbecause the server is "
-                           "unable to store the\nrepresentation needed to successfully complete "
-                           "the\nrequest.  There is insufficient free space left in\nyour storage "
-                           "allocation.</p>\n" },
-    { (enum mu_status)508, "<p>The server terminated an operation because\nit encountered an infinite "
-                           "loop.</p>\n" },
-    { (enum mu_status)510, "<p>A mandatory extension policy in the request is not\naccepted by the server "
-                           "for this resource.</p>\n" },
+    { MU_503_SERVICE_UNAVAILABLE,
+      "<p>The server is temporarily unable to service your\nrequest due to "
+      "maintenance downtime or capacity\nproblems. Please try again "
+      "later.</p>\n" },
+    { MU_504_GATEWAY_TIMEOUT,
+      "<p>The gateway did not receive a timely response\nfrom the upstream server "
+      "or application.</p>\n" },
+    { (enum mu_status)506,
+      "<p>A variant for the requested resource\n<pre>\n%n\n</pre>\nis itself a "
+      "negotiable resource. This indicates a configuration error.</p>\n" },
+    { (enum mu_status)507,
+      "<p>The method could not be performed on the resource\nbecause the server is "
+      "unable to store the\nrepresentation needed to successfully complete "
+      "the\nrequest.  There is insufficient free space left in\nyour storage "
+      "allocation.</p>\n" },
+    { (enum mu_status)508,
+      "<p>The server terminated an operation because\nit encountered an infinite "
+      "loop.</p>\n" },
+    { (enum mu_status)510,
+      "<p>A mandatory extension policy in the request is not\naccepted by the server "
+      "for this resource.</p>\n" },
     { (enum mu_status)511, "<p>The client needs to authenticate to gain\nnetwork access.</p>\n" },
 };
 
@@ -102,13 +124,17 @@ static void add_expectation(struct mu_buf *b, struct mu_req *r)
     struct mu_str expect = mu_headers_get_id(&r->in, MU_H_EXPECT);
 
     if (expect.n) {
-        mu_buf_add(b, MU_S("<p>The expectation given in the Expect request-header\nfield could not be met by "
-                           "this server.\nThe client sent<pre>\n    Expect: "));
+        mu_buf_add(
+            b,
+            MU_S("<p>The expectation given in the Expect request-header\nfield could not be met by "
+                 "this server.\nThe client sent<pre>\n    Expect: "));
         mu_buf_add_html(b, expect);
         mu_buf_add(b, MU_S("\n</pre>\n"));
     } else {
-        mu_buf_add(b, MU_S("<p>No expectation was seen, the Expect request-header \nfield was not presented "
-                           "by the client.\n"));
+        mu_buf_add(
+            b,
+            MU_S("<p>No expectation was seen, the Expect request-header \nfield was not presented "
+                 "by the client.\n"));
     }
     mu_buf_add(b, MU_S("</p><p>Only the 100-continue expectation is supported.</p>\n"));
 }
@@ -165,8 +191,9 @@ static struct mu_str make_page(struct mu_req *r, struct mu_str location, enum mu
     if (second != MU_STATUS_NONE) {
         mu_buf_add(&b, MU_S("<p>Additionally, a "));
         mu_buf_add(&b, mu_status_line(second));
-        mu_buf_add(&b, MU_S("\nerror was encountered while trying to use an ErrorDocument to handle the "
-                            "request.</p>\n"));
+        mu_buf_add(
+            &b, MU_S("\nerror was encountered while trying to use an ErrorDocument to handle the "
+                     "request.</p>\n"));
     }
     mu_buf_add(&b, mu_req_signature(r));
     mu_buf_add(&b, MU_S("</body></html>\n"));
@@ -180,7 +207,8 @@ struct mu_str mu_req_allow(struct mu_req *r)
     static const struct {
         enum mu_method method;
         struct mu_str name;
-    } order[] = { /* httpd's order; what is not here follows in the order of the method list */
+    } order[] = {
+        /* httpd's order; what is not here follows in the order of the method list */
         { MU_M_GET, { "GET", 3 } },
         { MU_M_POST, { "POST", 4 } },
         { MU_M_OPTIONS, { "OPTIONS", 7 } },

@@ -24,6 +24,12 @@ struct mu_exchange_ops {
     enum mu_rc (*body_read)(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
     /** An interim answer (100, 103). */
     enum mu_rc (*interim)(struct mu_exchange *x, enum mu_status status, const struct mu_headers *h);
+    /**
+     * After a write with must_not_wait: what the client did not take becomes the exchange's own (memory, then a
+     * temporary file). On the worker thread that wrote, so the disk may be waited for. NULL: must_not_wait is not
+     * understood, every write waits.
+     */
+    enum mu_rc (*keep)(struct mu_exchange *x);
 };
 
 struct mu_exchange {
@@ -41,6 +47,12 @@ struct mu_exchange {
     bool is_ended;            /**< the last chunk was taken */
     bool is_aborted;          /**< the client left or an error cut the answer short */
     bool wants_close;         /**< no further request on this connection */
+    bool must_not_wait;       /**< the writer is a worker thread: a slow client must not hold it */
+    /**
+     * The protocol knows that the request had begun to arrive when this turn of the reactor began (its readiness was
+     * reported, and it is the first since): what was seen of the file system in this turn is then no older than it.
+     */
+    bool was_waiting;
     uint64_t wire_in, wire_out; /**< bytes of this exchange, framing included */
     int64_t first_byte_us;    /**< monotonic, 0 = not sent yet; only when timing is asked for */
     uint64_t body_taken;      /**< request body bytes given to the handler (LimitRequestBody) */
@@ -48,6 +60,7 @@ struct mu_exchange {
     struct mu_req *gather_req; /**< whose filters they go through */
     struct mu_peer peer;      /**< what req.peer points to; its texts are in peer_text */
     char peer_text[2][56];
+    struct mu_collected_body *collected; /**< the request body, once mu_body_collect has read it */
 };
 
 static inline struct mu_exchange *mu_exchange_of(struct mu_req *r)
@@ -105,6 +118,12 @@ const struct mu_addr *mu_conn_local(struct mu_conn *c);
 const struct mu_addr *mu_conn_remote(const struct mu_conn *c);
 /** The server of that address: what mu_vhost_for_addr said when the connection was opened. */
 const struct mu_vhost *mu_conn_vhost(struct mu_conn *c);
+/**
+ * Read the whole request body into memory or a temporary file, so that a handler on a worker thread never waits for
+ * the client; what goes wrong is told to whoever reads it. Nothing happens without a body, when part of it was read, or
+ * where handlers run in place. Call it before a handler is offloaded. Context: fiber.
+ */
+MU_MAY_SUSPEND void mu_body_collect(struct mu_req *r);
 /** Wanted by the answer or by policy: this connection closes after x. */
 void mu_exchange_close_after(struct mu_exchange *x);
 

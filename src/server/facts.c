@@ -31,6 +31,15 @@ static uint16_t default_port(const struct mu_req *r)
     return mu_str_eq(mu_req_scheme(r), MU_S("https")) ? 443 : 80;
 }
 
+uint16_t mu_vhost_server_port(const struct mu_vhost *v)
+{
+    const struct mu_core_conf *core = mu_core_of(v->base);
+
+    if (core->server_port)
+        return core->server_port;
+    return mu_str_eq(core->server_scheme, MU_S("https")) ? 443 : 80;
+}
+
 /* The order is that of the documentation of UseCanonicalPhysicalPort. */
 uint16_t mu_req_server_port(const struct mu_req *r)
 {
@@ -64,7 +73,8 @@ struct mu_str mu_req_url(struct mu_req *r, struct mu_str encoded_path)
 struct mu_str mu_req_server_tokens(const struct mu_req *r)
 {
     static const char version[] = MU_VERSION; /* "0.1.0" */
-    static const struct mu_str full = { "Muster/" MU_VERSION " (Unix)", sizeof("Muster/" MU_VERSION " (Unix)") - 1 };
+    static const struct mu_str full = { "Muster/" MU_VERSION " (Unix)",
+                                        sizeof("Muster/" MU_VERSION " (Unix)") - 1 };
     const size_t name = 7;
     size_t major = strcspn(version, "."), minor = major;
 
@@ -92,11 +102,14 @@ struct mu_str mu_req_signature(struct mu_req *r)
         return MU_S("");
     name = mu_html_escape(r->arena, mu_req_server_name(r));
     if (core->server_signature == MU_SIGNATURE_EMAIL)
-        return mu_fmt(r->arena, "<hr>\n<address>%.*s Server at <a href=\"%s%.*s\">%.*s</a> Port %u</address>\n",
-                      MU_FMT(tokens), mu_uri_is_absolute(admin) ? "" : "mailto:",
-                      MU_FMT(mu_html_escape(r->arena, admin)), MU_FMT(name), mu_req_server_port(r));
-    return mu_fmt(r->arena, "<hr>\n<address>%.*s Server at %.*s Port %u</address>\n", MU_FMT(tokens),
-                  MU_FMT(name), mu_req_server_port(r));
+        return mu_fmt(
+            r->arena,
+            "<hr>\n<address>%.*s Server at <a href=\"%s%.*s\">%.*s</a> Port %u</address>\n",
+            MU_FMT(tokens),
+            mu_uri_is_absolute(admin) ? "" : "mailto:", MU_FMT(mu_html_escape(r->arena, admin)),
+            MU_FMT(name), mu_req_server_port(r));
+    return mu_fmt(r->arena, "<hr>\n<address>%.*s Server at %.*s Port %u</address>\n",
+                  MU_FMT(tokens), MU_FMT(name), mu_req_server_port(r));
 }
 
 struct mu_str mu_req_admin(const struct mu_req *r)
@@ -123,7 +136,8 @@ struct mu_str mu_req_env(const struct mu_req *r, struct mu_str name)
     return r->env.n ? mu_headers_get(&r->env, name) : MU_STR_NULL;
 }
 
-static void table_set(struct mu_req *r, struct mu_headers *h, struct mu_str name, struct mu_str value)
+static void table_set(struct mu_req *r, struct mu_headers *h, struct mu_str name,
+                      struct mu_str value)
 {
     if (mu_headers_set(r->arena, h, name, value.p ? value : MU_S("")) != MU_OK)
         MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0660", "out of memory for '%.*s'", MU_FMT(name));
@@ -188,7 +202,8 @@ static bool forward_agrees(const char *host, const struct mu_addr *addr)
     if (getaddrinfo(host, NULL, &hints, &list) != 0)
         return false;
     for (const struct addrinfo *ai = list; ai && !agrees; ai = ai->ai_next)
-        agrees = mu_addr_from_sa(&other, ai->ai_addr, ai->ai_addrlen) && mu_addr_eq_host(&other, addr);
+        agrees =
+            mu_addr_from_sa(&other, ai->ai_addr, ai->ai_addrlen) && mu_addr_eq_host(&other, addr);
     freeaddrinfo(list);
     return agrees;
 }
@@ -204,7 +219,8 @@ static void name_lookup(void *arg)
     if (!mu_addr_parse_ip(l->ip, &addr))
         return;
     len = mu_addr_to_sa(&addr, &sa);
-    if (getnameinfo((struct sockaddr *)&sa, len, l->host, sizeof(l->host), NULL, 0, NI_NAMEREQD) != 0 ||
+    if (getnameinfo((struct sockaddr *)&sa, len, l->host, sizeof(l->host), NULL, 0, NI_NAMEREQD) !=
+            0 ||
         (l->is_double && !forward_agrees(l->host, &addr)))
         l->host[0] = '\0';
 }

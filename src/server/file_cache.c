@@ -6,7 +6,9 @@
  * Entries are counted: the table holds one reference, each exchange that sends from it another.
  */
 #include "room.h"
+#include "watch.h"
 
+#include <engine/reactor.h>
 #include <muster/clock.h>
 #include <muster/str.h>
 #include <muster/wait.h>
@@ -17,9 +19,12 @@
 #include <unistd.h>
 
 enum {
-    BUCKETS = 1024,        /**< a power of two */
-    UNUSED_MS = 60 * 1000, /**< an entry nobody asked for is dropped after that, so deleted files do not linger */
-    SWEEP_EVERY = 256,     /**< look-ups between two looks at the oldest entries */
+    BUCKETS = 1024, /**< a power of two */
+    UNUSED_MS =
+        60 *
+        1000, /**< an entry nobody asked for is dropped after that, so deleted files do not linger */
+    WATCH_TRUST_MS = 1000, /**< what inotify does not report is found within that time (see watch.c) */
+    SWEEP_EVERY = 256, /**< look-ups between two looks at the oldest entries */
 };
 
 struct cache {
@@ -135,7 +140,8 @@ static struct cache *cache_make(void)
  * whose exchanges end elsewhere. */
 static struct cache *cache_get(void)
 {
-    uint32_t now = atomic_load_explicit(&epoch, memory_order_acquire); /* after configure's limits */
+    uint32_t now =
+        atomic_load_explicit(&epoch, memory_order_acquire); /* after configure's limits */
     struct cache *c = own;
 
     if (get(&max_entries) == 0 || mu_is_offloaded())
@@ -162,7 +168,8 @@ void mu_file_cache_configure(const struct mu_core_conf *core)
     put(&max_file, (uint64_t)core->content_max_file);
     put(&max_fds, fds);
     atomic_store_explicit(&trusted_ms, core->revalidate_ms, memory_order_relaxed);
-    atomic_fetch_add_explicit(&epoch, 1, memory_order_release); /* the limits stand before the new epoch is seen */
+    atomic_fetch_add_explicit(
+        &epoch, 1, memory_order_release); /* the limits stand before the new epoch is seen */
 }
 
 void mu_file_cache_usage(uint64_t *entries, uint64_t *bytes, uint64_t *fds)
@@ -201,20 +208,46 @@ static void sweep(struct cache *c, int64_t now)
     }
 }
 
-static bool is_still_true(struct mu_file_entry *e, int64_t now)
+static uint64_t turn_now(void)
 {
+    const struct mu_reactor *r = mu_reactor_self();
+    uint64_t busy_ns, turns = 0;
+
+    if (r)
+        mu_reactor_load(r, &busy_ns, &turns);
+    return turns;
+}
+
+/*
+ * Requests that had begun to arrive before this turn may share one stat of it: it was made after they were sent, so
+ * none is answered with an older state than it was sent to.
+ */
+static bool is_still_true(struct mu_file_entry *e, int64_t now, bool trusts_turn)
+{
+    uint64_t turn = turn_now(), watched;
     int64_t trust = atomic_load_explicit(&trusted_ms, memory_order_relaxed);
     struct mu_finfo fi;
 
+    if (trusts_turn && turn && e->checked_turn == turn)
+        return true;
     if (trust > 0 && now - e->checked_ms < trust)
         return true;
-    if (mu_lookup_stat(e->filename.p, e->follows, true, &fi) != MU_FOUND || !mu_finfo_same(&fi, &e->fi))
+    watched = mu_watch_generation();
+    if (watched && e->watched == watched && now - e->checked_ms < WATCH_TRUST_MS)
+        return true;
+    if (watched && e->watched == 0)
+        e->is_watchable = mu_watch_path(e->filename);
+    e->watched = e->is_watchable ? watched : UINT64_MAX; /* the stat comes after the watch and its generation */
+    if (mu_lookup_stat(e->filename.p, e->follows, true, &fi) != MU_FOUND ||
+        !mu_finfo_same(&fi, &e->fi))
         return false;
     e->checked_ms = now;
+    e->checked_turn = turn;
     return true;
 }
 
-struct mu_file_entry *mu_file_find(const struct mu_vhost *v, struct mu_str filename)
+struct mu_file_entry *mu_file_find(const struct mu_vhost *v, struct mu_str filename,
+                                   bool trusts_turn)
 {
     struct cache *c = cache_get();
     uint64_t hash;
@@ -233,7 +266,7 @@ struct mu_file_entry *mu_file_find(const struct mu_vhost *v, struct mu_str filen
     }
     if (!e)
         return NULL;
-    if (!is_still_true(e, now)) {
+    if (!is_still_true(e, now, trusts_turn)) {
         entry_unlink(c, e);
         return NULL;
     }

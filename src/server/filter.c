@@ -69,6 +69,19 @@ static void to_protocol(void *arg)
     }
 }
 
+/** From a worker thread, which is not to be held by a slow client: what it does not take now is kept. */
+static enum mu_rc from_worker(struct call *c)
+{
+    struct mu_exchange *x = mu_exchange_of(c->r);
+
+    x->must_not_wait = x->ops->keep != NULL && !x->host->is_single;
+    mu_call_home(to_protocol, c);
+    if (x->must_not_wait && c->rc == MU_OK)
+        c->rc = x->ops->keep(x);
+    x->must_not_wait = false;
+    return c->rc;
+}
+
 static enum mu_rc chain_end(struct mu_req *r, const struct mu_chunk *chunks, size_t n, bool is_last)
 {
     /* A sub-request's end is not the end of what its body is part of. */
@@ -77,9 +90,8 @@ static enum mu_rc chain_end(struct mu_req *r, const struct mu_chunk *chunks, siz
     if (n == 0 && !c.is_last)
         return MU_OK;
     if (mu_is_offloaded())
-        mu_call_home(to_protocol, &c);
-    else
-        to_protocol(&c);
+        return from_worker(&c);
+    to_protocol(&c);
     return c.rc;
 }
 

@@ -26,9 +26,11 @@ static void close_after(struct mu_conn *c, const struct mu_h1_exchange *x)
     bool has_input = h->n > h->start || (c->stream.io.ready & MU_READABLE);
 
     if (x->x.is_aborted || h->is_aborted) {
-        if (x->delimiter == MU_H1_BY_CLOSE)
+        bool has_end = x->delimiter != MU_H1_BY_CLOSE; /* the client can see that something is missing */
+
+        if (!has_end)
             reset_on_close(c);
-        mu_h1_end(c, false);
+        mu_h1_end(c, has_end && x->is_cut_here && !h->is_aborted);
         return;
     }
     mu_h1_end(c, !client_closes || has_input);
@@ -48,6 +50,7 @@ static bool end_exchange(struct mu_conn *c)
     h->x = NULL;
     c->keepalives++;
     h->since_ms = 0;
+    h->wants_turn = false;
     if (!goes_on)
         close_after(c, x);
     mu_reactor_arena_give_back(mu_reactor_self(), a);
@@ -67,7 +70,9 @@ static void begin_flush(struct mu_conn *c)
         (void)end_exchange(c);
         return;
     }
-    mu_timer_arm(&c->timer, mu_core_of(h->x->x.req.vhost->base)->timeout_ms);
+    /* Room that came while the fiber still ran was announced to nobody. */
+    h->wants_turn = (c->stream.io.ready & MU_WRITABLE) != 0;
+    mu_timer_arm(&c->timer, h->wants_turn ? 0 : mu_core_of(h->x->x.req.vhost->base)->timeout_ms);
 }
 
 /** The request side is done with c's exchange. True: the connection goes on and may have another request. */
@@ -173,14 +178,17 @@ static void flush_on(struct mu_conn *c)
     uint64_t before = h->x->x.wire_out;
     enum mu_rc rc = mu_h1_flush(h->x);
 
-    if (rc == MU_AGAIN) {
-        if (h->x->x.wire_out != before)
+    h->wants_turn = rc == MU_LIMIT;
+    if (rc == MU_LIMIT) {
+        mu_timer_arm(&c->timer, 0);
+    } else if (rc == MU_AGAIN) {
+        if (h->x->x.wire_out != before || !mu_timer_is_armed(&c->timer))
             mu_timer_arm(&c->timer, mu_core_of(h->x->x.req.vhost->base)->timeout_ms);
-        return;
+    } else {
+        mu_timer_cancel(&c->timer);
+        if (end_exchange(c))
+            read_on(c);
     }
-    mu_timer_cancel(&c->timer);
-    if (end_exchange(c))
-        read_on(c);
 }
 
 static void h1_open(struct mu_conn *c)
@@ -205,10 +213,8 @@ static void h1_ready(struct mu_conn *c, unsigned events)
         return;
     case MU_H1_RUN:
         /* A client that has merely finished sending still gets its answer. */
-        if ((events & MU_HANGUP) && h->x->x.fiber && mu_conn_is_torn(c)) {
-            h->x->x.is_aborted = true;
-            mu_fiber_cancel(h->x->x.fiber);
-        }
+        if ((events & MU_HANGUP) && h->x->x.fiber && mu_conn_is_torn(c))
+            mu_fiber_cancel(h->x->x.fiber); /* no more: a worker thread may own the exchange now */
         return;
     case MU_H1_FLUSH:
         if (events & (MU_WRITABLE | MU_HANGUP))
@@ -261,6 +267,10 @@ static void h1_timeout(struct mu_conn *c)
         idle_timeout(c);
         return;
     case MU_H1_FLUSH:
+        if (h->wants_turn) {
+            flush_on(c);
+            return;
+        }
         MU_LOG(&h->x->x.req.log, "core", MU_LOG_INFO, "MU0541",
                "the client took nothing of its answer for the time TimeOut allows; the connection is closed");
         h->x->x.is_aborted = true;
@@ -291,7 +301,6 @@ static void h1_abort(struct mu_conn *c)
 
     h->is_aborted = true;
     if (h->state == MU_H1_RUN) {
-        h->x->x.is_aborted = true;
         (void)shutdown(c->stream.io.fd, SHUT_RDWR);
         if (h->x->x.fiber)
             mu_fiber_cancel(h->x->x.fiber);

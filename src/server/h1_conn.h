@@ -1,8 +1,9 @@
-/* HTTP/1 on a connection: what h1_conn.c, h1_read.c, h1_body.c, h1_head.c, h1_sink.c and linger.c share. */
+/* HTTP/1 on a connection: what h1_conn.c, h1_read.c, h1_body.c, h1_head.c, h1_sink.c, h1_send.c and linger.c share. */
 #ifndef MU_SERVER_H1_CONN_H
 #define MU_SERVER_H1_CONN_H
 
 #include <server/conn_internal.h>
+#include <server/spool.h>
 
 enum mu_h1_state {
     MU_H1_HEAD,   /**< a request head is awaited or has arrived in part; no fiber */
@@ -23,6 +24,7 @@ struct mu_h1 {
     uint32_t cap, start, n;
     uint8_t state;             /**< enum mu_h1_state */
     uint8_t buf_kind;          /**< enum mu_h1_buf */
+    bool wants_turn;           /**< MU_H1_FLUSH, MU_H1_LINGER: the timer means "go on", not "too late" */
     bool is_aborted;           /**< the server aborts; the fiber is on its way home */
     uint32_t keepalive_ms;     /**< of the server that answered last */
     struct mu_h1_parser parser;
@@ -53,11 +55,14 @@ struct mu_h1_exchange {
     enum mu_h1_delimiter delimiter;
     bool is_persistent;    /**< the request's version and Connection ask for it */
     bool has_keepalive_token; /**< Connection: keep-alive was said: the answer says it too */
+    bool is_cut_here;      /**< the answer was cut short by us, and the client is still there */
     bool has_pending;      /**< `out` holds the end of the answer */
     uint64_t body_left;    /**< MU_H1_BY_LENGTH: bytes the head promised and that were not taken yet */
     char frame[24];        /**< size line of the present chunk */
-    struct mu_chunk *out;  /**< what is left to flush */
-    size_t out_n, out_i;
+    struct mu_chunk *out;  /**< what is left to flush: [out_i, out_n) */
+    size_t out_n, out_i, out_cap;
+    size_t kept; /**< bytes of `out` copied for a worker thread */
+    struct mu_spool spool; /**< bytes of `out` that a worker thread wrote and the client did not take */
 };
 
 static inline struct mu_h1 *mu_h1_of(struct mu_conn *c)
@@ -111,7 +116,23 @@ struct mu_str mu_h1_head_make(struct mu_h1_exchange *x, size_t room);
 
 enum mu_rc mu_h1_write(struct mu_exchange *x, const struct mu_chunk *chunks, size_t n, bool is_last);
 enum mu_rc mu_h1_interim(struct mu_exchange *x, enum mu_status status, const struct mu_headers *h);
-/** Send on without waiting. MU_OK: all is out; MU_AGAIN; else it failed and x is aborted. */
+
+/* h1_send.c: chunks to the socket. They are used up: v[0..n) is changed. */
+
+uint64_t mu_h1_chunk_len(const struct mu_chunk *c);
+/** The answer cannot be completed: nothing that follows on this connection would be understood. Returns rc. */
+enum mu_rc mu_h1_give_up(struct mu_h1_exchange *x, enum mu_rc rc);
+/** Send all from v[*i] on, waiting as long as the client takes. */
+MU_MAY_SUSPEND enum mu_rc mu_h1_send_all(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, size_t *i);
+/** The end of the answer: what does not fit now is kept for the reactor, or waited for when it cannot be kept. */
+MU_MAY_SUSPEND enum mu_rc mu_h1_send_last(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n);
+/** For a worker thread: send what goes, leave the rest pending. Only a spool that has grown huge is waited for. */
+MU_MAY_SUSPEND enum mu_rc mu_h1_send_or_leave(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n);
+/** On the fiber again, behind what a worker thread left: the end joins it for the reactor, all else waits for it. */
+MU_MAY_SUSPEND enum mu_rc mu_h1_send_behind(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, bool is_last);
+/** exchange ops.keep */
+enum mu_rc mu_h1_keep(struct mu_exchange *x);
+/** Send on without waiting. MU_OK: all is out; MU_AGAIN; MU_LIMIT: others' turn first; else it failed and x is aborted. */
 enum mu_rc mu_h1_flush(struct mu_h1_exchange *x);
 
 /* linger.c */

@@ -18,6 +18,7 @@ static const struct mu_exchange_ops h1_ops = {
     .write = mu_h1_write,
     .body_read = mu_h1_body_read,
     .interim = mu_h1_interim,
+    .keep = mu_h1_keep,
 };
 
 void mu_h1_drop_buf(struct mu_conn *c)
@@ -148,6 +149,7 @@ static struct mu_h1_exchange *begin(struct mu_conn *c, struct mu_arena *a,
     if (!x || mu_exchange_take_head(x, head) != MU_OK)
         return NULL;
     hx = mu_h1_exchange_of(x);
+    mu_spool_init(&hx->spool, a);
     hx->is_persistent = head->is_persistent;
     hx->has_keepalive_token =
         (head->headers.seen >> MU_H_CONNECTION & 1) &&

@@ -7,14 +7,16 @@
 
 enum { LINGER_QUIET_MS = 2000, LINGER_TOTAL_MS = 30000 };
 
-/** Wait for more. False: it has been long enough, however lively the client is. */
-static bool wait_more(struct mu_conn *c)
+/** Wait for more, or (`at_once`) let others have their turn first. False: it has been long enough, however lively the client. */
+static bool go_on(struct mu_conn *c, bool at_once)
 {
-    int64_t left = mu_h1_of(c)->since_ms + LINGER_TOTAL_MS - mu_now_ms();
+    struct mu_h1 *h = mu_h1_of(c);
+    int64_t left = h->since_ms + LINGER_TOTAL_MS - mu_now_ms();
 
     if (left <= 0 || !mu_conn_watch(c))
         return false;
-    mu_timer_arm(&c->timer, left < LINGER_QUIET_MS ? left : LINGER_QUIET_MS);
+    h->wants_turn = at_once;
+    mu_timer_arm(&c->timer, at_once ? 0 : left < LINGER_QUIET_MS ? left : LINGER_QUIET_MS);
     return true;
 }
 
@@ -35,8 +37,7 @@ void mu_h1_linger_ready(struct mu_conn *c)
 {
     enum mu_rc rc = drop_input(c);
 
-    /* Else the end, an error, or a client that sends faster than it is worth dropping. */
-    if (rc != MU_AGAIN || !wait_more(c))
+    if ((rc != MU_AGAIN && rc != MU_OK) || !go_on(c, rc == MU_OK))
         mu_conn_close(c);
 }
 
@@ -58,5 +59,8 @@ void mu_h1_end(struct mu_conn *c, bool needs_linger)
 
 void mu_h1_linger_timeout(struct mu_conn *c)
 {
-    mu_conn_close(c);
+    if (mu_h1_of(c)->wants_turn)
+        mu_h1_linger_ready(c);
+    else
+        mu_conn_close(c);
 }

@@ -107,7 +107,8 @@ static int open_resolved(const char *path, int flags, uint64_t resolve)
         how.resolve = resolve & ~(uint64_t)RESOLVE_CACHED;
         fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
     }
-    if (fd < 0 && (errno == ENOSYS || errno == EPERM)) { /* EPERM: a seccomp filter; no open here earns it */
+    if (fd < 0 &&
+        (errno == ENOSYS || errno == EPERM)) { /* EPERM: a seccomp filter; no open here earns it */
         atomic_store_explicit(&has_no_openat2, true, memory_order_relaxed);
         errno = ENOSYS;
     }
@@ -133,7 +134,8 @@ static enum mu_found step_link(int dirfd, int link_fd, enum mu_links links,
     *fd = openat(dirfd, target, O_PATH | O_CLOEXEC);
     if (*fd < 0) {
         found = found_errno();
-        return found == MU_FOUND_BUSY ? found : MU_FOUND_DENIED; /* a dangling link: 403, as httpd */
+        return found == MU_FOUND_BUSY ? found
+                                      : MU_FOUND_DENIED; /* a dangling link: 403, as httpd */
     }
     found = stat_at(*fd, "", AT_EMPTY_PATH, fi);
     if (found == MU_FOUND && links == MU_LINKS_OWNER && fi->uid != link->uid)
@@ -147,7 +149,7 @@ enum mu_found mu_lookup_step(int dirfd, const char *name, enum mu_links links, i
                              struct mu_finfo *fi)
 {
     int link_fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    struct mu_finfo link;
+    struct mu_finfo link = { .mode = 0 };
     enum mu_found found;
 
     if (link_fd < 0)
@@ -204,7 +206,8 @@ static enum mu_found walk(const char *path, int *fd, struct mu_finfo *fi)
 
 static uint64_t resolve_flags(bool follows, bool may_wait)
 {
-    return (follows ? 0 : (uint64_t)RESOLVE_NO_SYMLINKS) | (may_wait ? 0 : (uint64_t)RESOLVE_CACHED);
+    return (follows ? 0 : (uint64_t)RESOLVE_NO_SYMLINKS) |
+           (may_wait ? 0 : (uint64_t)RESOLVE_CACHED);
 }
 
 enum mu_found mu_lookup_stat(const char *path, bool follows, bool may_wait, struct mu_finfo *fi)

@@ -4,12 +4,14 @@
  * document roots are derived here, and nothing changes afterwards.
  */
 #include "room.h"
+#include "watch.h"
 
 #include <base/errorlog.h>
 #include <base/path.h>
 #include <muster/str.h>
 #include <netdb.h>
 #include <stdlib.h>
+#include <super/child.h>
 #include <unistd.h>
 
 static struct mu_core_conf *core_of(const struct mu_vhost *v)
@@ -92,8 +94,10 @@ static struct mu_str machine_name(struct mu_config *config, struct mu_arena *a)
         name = mu_str_dup(a, mu_str_c(host));
     if (ai)
         freeaddrinfo(ai);
-    mu_config_warn(config, "could not reliably determine the server's fully qualified domain name, using "
-                           "%.*s; set ServerName globally to suppress this message", MU_FMT(name));
+    mu_config_warn(config,
+                   "could not reliably determine the server's fully qualified domain name, using "
+                   "%.*s; set ServerName globally to suppress this message",
+                   MU_FMT(name));
     return name.p ? name : MU_S("localhost");
 }
 
@@ -155,6 +159,10 @@ enum mu_rc mu_server_prepare(struct mu_config *config)
     if (rc == MU_NOMEM)
         return mu_config_error(config, "out of memory");
     mu_file_cache_configure(core_of(config->main));
+    if (config->mpm && config->mpm->mpm && !((const struct mu_mpm *)config->mpm->mpm)->is_async)
+        mu_watch_open();
+    else
+        mu_watch_close();
     return rc == MU_OK && !config->errors ? MU_OK : MU_BAD;
 }
 

@@ -158,6 +158,8 @@ enum mu_status mu_req_phases(struct mu_req *r)
         return answer_trace(r);
     if (MU_LIKELY(!mu_str_starts(r->filename, MU_S("proxy:"))))
         status = mu_walk_directories(r);
+    else if (mu_req_use(r, r->vhost->base) != MU_OK)
+        status = MU_503_SERVICE_UNAVAILABLE;
     return status == MU_STATUS_NONE ? mu_req_phases_walked(r) : status;
 }
 
@@ -202,9 +204,10 @@ static enum mu_status run_handlers(struct mu_req *r, const struct mu_handler_ent
         if (!(e->handler->methods & bit))
             continue;
         mu_reactor_note_module(e->module->name);
-        if (MU_UNLIKELY(e->handler->may_block || e->handler->is_costly))
+        if (MU_UNLIKELY(e->handler->may_block || e->handler->is_costly)) {
+            mu_body_collect(r); /* a slow client must not hold the worker */
             status = call_offloaded(r, e->handler->fn, conf);
-        else
+        } else
             status = e->handler->fn(r, conf);
         if (status != MU_STATUS_NONE)
             return status;
@@ -229,8 +232,8 @@ enum mu_status mu_req_handle(struct mu_req *r)
     }
     /* A script's source must not be shown because the handler that would run it is missing. */
     MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0620",
-           "handler \"%.*s\" not found for: %.*s; load the module that provides it", MU_FMT(r->handler),
-           MU_FMT(r->filename));
+           "handler \"%.*s\" not found for: %.*s; load the module that provides it",
+           MU_FMT(r->handler), MU_FMT(r->filename));
     return MU_500_INTERNAL_SERVER_ERROR;
 }
 
@@ -261,7 +264,13 @@ static enum mu_status answer_status(struct mu_req *r, enum mu_status status)
 {
     struct mu_exchange *x = mu_exchange_of(r);
 
+    if (needs_page(status) && r->status != status && !mu_req_is_answered(r))
+        x->gather.n = 0; /* the beginning of an answer that did not come about */
     if (mu_req_is_answered(r) || x->gather.n) {
+        /* An error behind the head: what was sent so far must not look like the whole answer. */
+        if (x->is_head_sent && !x->is_ended && status >= 400 &&
+            status != mu_exchange_answer(x)->status)
+            x->is_aborted = true;
         mu_req_end(mu_exchange_answer(x));
         return mu_exchange_answer(x)->status;
     }
@@ -295,8 +304,8 @@ static enum mu_status choose_server(struct mu_req *r)
     if (mu_exchange_of(r)->bad != MU_STATUS_NONE && !is_named)
         r->host = MU_STR_NULL; /* whatever it holds, it is not shown to anybody */
     if (core->is_strict_host && r->host.n && !is_named) {
-        MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0621",
-               "StrictHostCheck: no server is called '%.*s'", MU_FMT(r->host));
+        MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0621", "StrictHostCheck: no server is called '%.*s'",
+               MU_FMT(r->host));
         return MU_400_BAD_REQUEST;
     }
     return MU_STATUS_NONE;

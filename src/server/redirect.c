@@ -40,7 +40,8 @@ struct mu_req *mu_req_derive(struct mu_req *r)
 static void env_rename(struct mu_req *r, struct mu_req *n)
 {
     for (uint32_t i = 0; i < r->env.n; i++)
-        mu_req_env_set(n, mu_str_cat(n->arena, MU_S("REDIRECT_"), r->env.v[i].name), r->env.v[i].value);
+        mu_req_env_set(n, mu_str_cat(n->arena, MU_S("REDIRECT_"), r->env.v[i].name),
+                       r->env.v[i].value);
 }
 
 static void env_redirect(struct mu_req *r, struct mu_req *n)
@@ -98,9 +99,11 @@ static bool is_looping(struct mu_req *r)
 
     if ((int64_t)mu_core_req(r)->redirects < max)
         return false;
-    MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0650",
-           "request exceeded the limit of %lld internal redirects due to probable configuration error; "
-           "LimitInternalRecursion raises the limit", (long long)max);
+    MU_LOG(
+        &r->log, "core", MU_LOG_ERR, "MU0650",
+        "request exceeded the limit of %lld internal redirects due to probable configuration error; "
+        "LimitInternalRecursion raises the limit",
+        (long long)max);
     return true;
 }
 
@@ -148,9 +151,11 @@ static struct mu_req *sub_make(struct mu_req *r)
     struct mu_req *sub;
 
     if ((int64_t)mu_core_req(r)->depth >= max) {
-        MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0651",
-               "request exceeded the limit of %lld sub-requests in each other; LimitInternalRecursion raises "
-               "the limit", (long long)max);
+        MU_LOG(
+            &r->log, "core", MU_LOG_ERR, "MU0651",
+            "request exceeded the limit of %lld sub-requests in each other; LimitInternalRecursion raises "
+            "the limit",
+            (long long)max);
         return NULL;
     }
     sub = mu_req_derive(r);
@@ -217,7 +222,8 @@ static struct mu_str directory_of(struct mu_req *r)
     return mu_str_sub(r->filename, 0, (size_t)(slash + 1));
 }
 
-struct mu_req *mu_subreq_lookup_file(struct mu_req *r, struct mu_str name, const struct mu_finfo *fi)
+struct mu_req *mu_subreq_lookup_file(struct mu_req *r, struct mu_str name,
+                                     const struct mu_finfo *fi)
 {
     struct mu_req *sub = sub_make(r);
     ssize_t slash = mu_str_rchr(r->path, '/');
@@ -225,7 +231,9 @@ struct mu_req *mu_subreq_lookup_file(struct mu_req *r, struct mu_str name, const
 
     if (!sub || !sub_env(sub) || mu_str_chr(name, '/') >= 0)
         return NULL;
-    sub->path = mu_str_cat(r->arena, mu_str_sub(r->path, 0, (size_t)(slash + 1)), name);
+    /* A directory is looked up as the client would ask for it in the end: with its slash. */
+    sub->path = mu_str_cat(r->arena, mu_str_sub(r->path, 0, (size_t)(slash + 1)), name,
+                           fi->type == MU_FT_DIR ? MU_S("/") : MU_S(""));
     sub->filename = mu_str_cat(r->arena, directory_of(r), name);
     sub->context_prefix = r->context_prefix;
     sub->context_root = r->context_root;
@@ -280,7 +288,8 @@ void mu_subreq_adopt(struct mu_req *sub)
 }
 
 /* The end of a sub-request's chain: its body goes on through the filters of the request it belongs to. */
-static enum mu_rc pass_on(struct mu_filter *f, const struct mu_chunk *chunks, size_t n, bool is_last)
+static enum mu_rc pass_on(struct mu_filter *f, const struct mu_chunk *chunks, size_t n,
+                          bool is_last)
 {
     (void)is_last;
     return n ? mu_filter_next(f, chunks, n, false) : MU_OK;
@@ -288,7 +297,8 @@ static enum mu_rc pass_on(struct mu_filter *f, const struct mu_chunk *chunks, si
 
 static const struct mu_filter_type sub_end = {
     .name = "SUBREQ",
-    .level = (enum mu_filter_level)(MU_FILTER_PROTOCOL + 100), /* behind all of the sub-request's own */
+    .level =
+        (enum mu_filter_level)(MU_FILTER_PROTOCOL + 100), /* behind all of the sub-request's own */
     .write = pass_on,
 };
 

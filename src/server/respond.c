@@ -68,7 +68,8 @@ void mu_resp_default_charset(struct mu_req *r)
     struct mu_str charset = mu_core_req(r)->phases->core->default_charset, type;
 
     if (!charset.n || !r->content_type.n || has_charset(r->content_type) ||
-        (!is_type(r->content_type, MU_S("text/html")) && !is_type(r->content_type, MU_S("text/plain"))))
+        (!is_type(r->content_type, MU_S("text/html")) &&
+         !is_type(r->content_type, MU_S("text/plain"))))
         return;
     type = mu_str_cat(r->arena, r->content_type, MU_S("; charset="), charset);
     if (type.p)
@@ -166,7 +167,8 @@ static enum mu_status send_parts(struct mu_req *r, const struct mu_body_source *
     for (size_t i = 0; i < n; i++) {
         uint64_t len = ranges[i].last - ranges[i].first + 1;
 
-        text = mu_multipart_head(r->arena, boundary, type.n ? type : MU_STR_NULL, ranges[i], src->len);
+        text =
+            mu_multipart_head(r->arena, boundary, type.n ? type : MU_STR_NULL, ranges[i], src->len);
         if (!text.p)
             return MU_503_SERVICE_UNAVAILABLE;
         chunks[2 * i] = text_chunk(text);

@@ -34,7 +34,8 @@ enum mu_links { MU_LINKS_FOLLOW, MU_LINKS_OWNER, MU_LINKS_NONE };
 /** Derived from one merged configuration. */
 struct mu_phases {
     const struct mu_phase_call *phase[MU_PHASE_COUNT];
-    const struct mu_handler_entry *handler; /**< of SetHandler, resolved; NULL when unset or unknown */
+    const struct mu_handler_entry
+        *handler; /**< of SetHandler, resolved; NULL when unset or unknown */
     const struct mu_core_conf *core;
     enum mu_links links;
     bool may_override; /**< AllowOverride or AllowOverrideList is not None */
@@ -51,20 +52,20 @@ struct mu_name_table;
 /** One a virtual host (vhost->routing). */
 struct mu_routing {
     struct mu_server *server;
-    struct mu_str docroot;       /**< absolute, without a trailing slash: "" for "/" */
-    struct mu_walk_dir *dirs;    /**< sorted by depth, stable */
+    struct mu_str docroot;    /**< absolute, without a trailing slash: "" for "/" */
+    struct mu_walk_dir *dirs; /**< sorted by depth, stable */
     size_t dirs_n;
-    struct mu_log *log;          /**< its error log, once opened; NULL: the process's */
-    bool is_match_pure;          /**< no DirectoryMatch or FilesMatch sets MATCH_ variables */
+    struct mu_log *log; /**< its error log, once opened; NULL: the process's */
+    bool is_match_pure; /**< no DirectoryMatch or FilesMatch sets MATCH_ variables */
 };
 
 /** One a configuration (main->routing->server). */
 struct mu_server {
     const struct mu_config *config;
-    struct mu_map *handlers;     /**< name → first struct mu_handler_entry */
+    struct mu_map *handlers; /**< name → first struct mu_handler_entry */
     const struct mu_handler_entry *default_handlers;
     const struct mu_handler_entry *directory_handlers;
-    bool has_type_handlers;      /**< some handler is named like a media type */
+    bool has_type_handlers; /**< some handler is named like a media type */
     bool wants_timing;
     struct mu_name_table *names;
     struct mu_log_file *log_files; /**< opened by mu_log_file_open */
@@ -106,16 +107,16 @@ const struct mu_log *mu_vhost_log(const struct mu_vhost *v);
 struct mu_file_entry;
 
 struct mu_req_core {
-    const struct mu_phases *phases;       /**< of r->conf */
-    const struct mu_section **locations;  /**< that match r->path, in order */
+    const struct mu_phases *phases;      /**< of r->conf */
+    const struct mu_section **locations; /**< that match r->path, in order */
     size_t locations_n;
-    const char *located;                  /**< r->path.p when they were found */
-    struct mu_file_entry *file;           /**< of r->filename, held until the exchange ends; or NULL */
-    int path_fd;                          /**< O_PATH on the file where links were checked one by one, else -1 */
-    bool follows;                         /**< r->filename was looked up following links freely */
-    uint32_t redirects;                   /**< internal redirects that led here */
-    uint32_t depth;                       /**< sub-requests around this one */
-    bool is_error;                        /**< answers for another request's error */
+    const char *located;        /**< r->path.p when they were found */
+    struct mu_file_entry *file; /**< of r->filename, held until the exchange ends; or NULL */
+    int path_fd;        /**< O_PATH on the file where links were checked one by one, else -1 */
+    bool follows;       /**< r->filename was looked up following links freely */
+    uint32_t redirects; /**< internal redirects that led here */
+    uint32_t depth;     /**< sub-requests around this one */
+    bool is_error;      /**< answers for another request's error */
 };
 
 static inline struct mu_req_core *mu_core_req(const struct mu_req *r)
@@ -178,17 +179,17 @@ MU_MAY_SUSPEND enum mu_status mu_walk_known(struct mu_req *r, const struct mu_fi
 /** Only the configuration of a walk, without the file system: what `filename` gets as a directory or file. */
 struct mu_walk {
     const struct mu_vhost *vhost;
-    struct mu_req *r;                     /**< for MATCH_ variables and log lines; may be NULL */
+    struct mu_req *r; /**< for MATCH_ variables and log lines; may be NULL */
     const struct mu_dirconf *conf;
-    const struct mu_section **matched;    /**< <Directory> sections that hold nested <Files> */
+    const struct mu_section **matched; /**< <Directory> sections that hold nested <Files> */
     size_t matched_n, matched_cap;
-    size_t next_dir;                      /**< in routing->dirs */
-    enum mu_links links, strictest;       /**< of the present place; of all places so far */
-    bool may_override, has_override;      /**< this place, some place may hold .htaccess files */
+    size_t next_dir;                 /**< in routing->dirs */
+    enum mu_links links, strictest;  /**< of the present place; of all places so far */
+    bool may_override, has_override; /**< this place, some place may hold .htaccess files */
     struct mu_arena *arena;
 };
-MU_NODISCARD enum mu_rc mu_walk_begin(struct mu_walk *w, const struct mu_vhost *v,
-                                      struct mu_req *r, struct mu_arena *a);
+MU_NODISCARD enum mu_rc mu_walk_begin(struct mu_walk *w, const struct mu_vhost *v, struct mu_req *r,
+                                      struct mu_arena *a);
 /** Enter the directory `dir` ("" is the root), one deeper than the one before. */
 MU_NODISCARD enum mu_rc mu_walk_enter(struct mu_walk *w, struct mu_str dir, uint32_t depth);
 /** <DirectoryMatch>, <Files> and <FilesMatch> for the whole name. */
@@ -235,20 +236,27 @@ struct mu_file_entry {
     struct mu_list lru;
     struct mu_file_entry *chain;
     uint64_t hash;
-    uint32_t refs;                 /**< requests that use it, and the table */
-    bool is_linked;                /**< in the table */
-    bool follows;                  /**< how to look it up again: links are followed, or there is none */
+    uint32_t refs;  /**< requests that use it, and the table */
+    bool is_linked; /**< in the table */
+    bool follows;   /**< how to look it up again: links are followed, or there is none */
     const struct mu_vhost *vhost;
     const struct mu_dirconf *conf; /**< after directories and files */
     struct mu_str filename;        /**< key, NUL-terminated */
     struct mu_finfo fi;
     int64_t used_ms, checked_ms;
-    int fd;                        /**< open for reading, or -1 */
-    char *content;                 /**< the whole file, or NULL */
+    uint64_t checked_turn; /**< of the reactor; 0: none */
+    uint64_t watched;              /**< mu_watch_generation() before the last stat; 0: not tried yet */
+    bool is_watchable;             /**< mu_watch_path() succeeded */
+    int fd;                /**< open for reading, or -1 */
+    char *content;         /**< the whole file, or NULL */
 };
 
-/** The entry for (v, filename) of this thread, revalidated; NULL when there is none or it changed. */
-struct mu_file_entry *mu_file_find(const struct mu_vhost *v, struct mu_str filename);
+/**
+ * The entry for (v, filename) of this thread, revalidated; NULL when there is none or it changed. `trusts_turn`: a
+ * stat made in this turn of the reactor is good enough (see mu_exchange.was_waiting).
+ */
+struct mu_file_entry *mu_file_find(const struct mu_vhost *v, struct mu_str filename,
+                                   bool trusts_turn);
 /** Remember a walk's result. NULL when the cache is off or full, or memory is out: go on without. */
 struct mu_file_entry *mu_file_insert(const struct mu_vhost *v, struct mu_str filename,
                                      const struct mu_dirconf *conf, bool follows,

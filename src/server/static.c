@@ -45,9 +45,10 @@ static enum mu_status open_failed(struct mu_req *r, enum mu_found found)
     if (found == MU_FOUND_NONE)
         return MU_404_NOT_FOUND; /* deleted since the walk */
     if (found == MU_FOUND_BUSY) {
-        MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0640",
-               "out of descriptors or memory while opening %.*s: raise the limit or lower OpenFileCache",
-               MU_FMT(r->filename));
+        MU_LOG(
+            &r->log, "core", MU_LOG_ERR, "MU0640",
+            "out of descriptors or memory while opening %.*s: raise the limit or lower OpenFileCache",
+            MU_FMT(r->filename));
         return MU_503_SERVICE_UNAVAILABLE;
     }
     MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0641", "file permissions deny server access: %.*s",
@@ -135,7 +136,9 @@ static enum mu_status find_source(struct mu_req *r, struct mu_body_source *src)
     int fd = -1;
 
     if (MU_LIKELY(e && (e->content || e->fd >= 0))) {
-        *src = (struct mu_body_source){ .mem = { e->content, e->fi.size }, .fd = e->fd, .len = e->fi.size };
+        *src = (struct mu_body_source){ .mem = { e->content, e->fi.size },
+                                        .fd = e->fd,
+                                        .len = e->fi.size };
         return MU_STATUS_NONE;
     }
     status = open_file(r, &fd);
@@ -188,8 +191,8 @@ static bool sends_by_reading(const struct mu_req *r, const struct mu_body_source
 
 static enum mu_status check_file(struct mu_req *r)
 {
-    if (r->finfo.type == MU_FT_REG && (!r->path_info.n || mu_core_req(r)->phases->core->accept_path_info ==
-                                                              MU_PATH_INFO_ON))
+    if (r->finfo.type == MU_FT_REG &&
+        (!r->path_info.n || mu_core_req(r)->phases->core->accept_path_info == MU_PATH_INFO_ON))
         return MU_STATUS_NONE;
     if (r->finfo.type == MU_FT_DIR)
         MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0642", "attempt to serve directory: %.*s",

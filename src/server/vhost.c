@@ -155,8 +155,8 @@ static enum mu_rc add_resolved(struct mu_server *s, struct mu_arena *a, struct m
     }
     if (getaddrinfo(host, NULL, &hints, &list) != 0) {
         mu_config_warn((struct mu_config *)(uintptr_t)s->config,
-                       "%.*s:%u: <VirtualHost %s>: the name has no address; ignored", MU_FMT(v->file),
-                       v->line, host);
+                       "%.*s:%u: <VirtualHost %s>: the name has no address; ignored",
+                       MU_FMT(v->file), v->line, host);
         return MU_OK;
     }
     for (ai = list; ai && rc == MU_OK; ai = ai->ai_next) {
@@ -174,10 +174,11 @@ static enum mu_rc add_arg(struct mu_server *s, struct mu_arena *a, struct mu_vho
     uint16_t port;
 
     if (!parse_arg(arg, &addr))
-        return mu_config_error((struct mu_config *)(uintptr_t)s->config,
-                               "%.*s:%u: <VirtualHost %.*s>: found '%.*s', allowed is address[:port], "
-                               "*[:port] or _default_[:port]", MU_FMT(v->file), v->line, MU_FMT(arg),
-                               MU_FMT(arg));
+        return mu_config_error(
+            (struct mu_config *)(uintptr_t)s->config,
+            "%.*s:%u: <VirtualHost %.*s>: found '%.*s', allowed is address[:port], "
+            "*[:port] or _default_[:port]",
+            MU_FMT(v->file), v->line, MU_FMT(arg), MU_FMT(arg));
     port = addr.has_port ? addr.port : mu_core_of(s->config->main->base)->server_port;
     if (!addr.host.p)
         return host_add(s->names, a, MU_STR_NULL, port, v);
@@ -255,7 +256,8 @@ enum mu_rc mu_names_prepare(struct mu_server *s, struct mu_arena *a)
 }
 
 /* The address itself before any address, the port itself before any port. */
-static const struct name_set *set_for(const struct mu_name_table *t, struct mu_str ip, uint16_t port)
+static const struct name_set *set_for(const struct mu_name_table *t, struct mu_str ip,
+                                      uint16_t port)
 {
     const struct name_set *s = NULL;
 
@@ -276,7 +278,8 @@ static const struct mu_name_table *table_of(const struct mu_config *c)
     return routing && routing->server->names->sets.n ? routing->server->names : NULL;
 }
 
-const struct mu_vhost *mu_vhost_for_addr(const struct mu_config *config, const struct mu_addr *local)
+const struct mu_vhost *mu_vhost_for_addr(const struct mu_config *config,
+                                         const struct mu_addr *local)
 {
     const struct mu_name_table *t = table_of(config);
     const struct name_set *s = NULL;
@@ -330,8 +333,8 @@ static void print_host(const struct mu_vhost *v, const char *label, uint16_t por
         printf("         port %s %s %.*s (%.*s:%u)\n", text, label, MU_FMT(mu_vhost_server_name(v)),
                MU_FMT(v->file), v->line);
     else
-        printf("         %s %.*s (%.*s:%u)\n", label, MU_FMT(mu_vhost_server_name(v)), MU_FMT(v->file),
-               v->line);
+        printf("         %s %.*s (%.*s:%u)\n", label, MU_FMT(mu_vhost_server_name(v)),
+               MU_FMT(v->file), v->line);
 }
 
 static void print_aliases(const struct mu_vhost *v)
@@ -341,7 +344,8 @@ static void print_aliases(const struct mu_vhost *v)
     for (int wild = 0; wild < 2; wild++) {
         for (size_t i = 0; i < aliases->n; i++) {
             if (is_wild(aliases->v[i]) == (wild == 1))
-                printf("                 %salias %.*s\n", wild ? "wild " : "", MU_FMT(aliases->v[i]));
+                printf("                 %salias %.*s\n", wild ? "wild " : "",
+                       MU_FMT(aliases->v[i]));
         }
     }
 }
@@ -357,8 +361,8 @@ static void print_set(const struct name_set *s)
     snprintf(where, sizeof(where), "%s%.*s%s:%s", is_v6 ? "[" : "", s->ip.p ? (int)s->ip.n : 1,
              s->ip.p ? s->ip.p : "*", is_v6 ? "]" : "", port);
     if (s->hosts.n == 1) {
-        printf("%-22s %.*s (%.*s:%u)\n", where, MU_FMT(mu_vhost_server_name(first)), MU_FMT(first->file),
-               first->line);
+        printf("%-22s %.*s (%.*s:%u)\n", where, MU_FMT(mu_vhost_server_name(first)),
+               MU_FMT(first->file), first->line);
         print_aliases(first);
         return;
     }

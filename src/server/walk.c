@@ -153,10 +153,12 @@ enum mu_rc mu_walk_enter(struct mu_walk *w, struct mu_str dir, uint32_t depth)
 
     if (!dir.n)
         dir = MU_S("/");
-    for (; w->next_dir < routing->dirs_n && routing->dirs[w->next_dir].depth <= depth; w->next_dir++) {
+    for (; w->next_dir < routing->dirs_n && routing->dirs[w->next_dir].depth <= depth;
+         w->next_dir++) {
         const struct mu_walk_dir *d = &routing->dirs[w->next_dir];
 
-        if (d->depth == depth && directory_matches(d->section, dir) && apply(w, d->section) != MU_OK)
+        if (d->depth == depth && directory_matches(d->section, dir) &&
+            apply(w, d->section) != MU_OK)
             return MU_NOMEM;
     }
     return take_conf(w);
@@ -185,7 +187,8 @@ enum mu_rc mu_walk_end(struct mu_walk *w, struct mu_str filename)
     size_t matched_n;
 
     for (size_t i = 0; i < v->dir_matches_n; i++) {
-        if (regex_matches(w->r, v->dir_matches[i], filename) && apply(w, v->dir_matches[i]) != MU_OK)
+        if (regex_matches(w->r, v->dir_matches[i], filename) &&
+            apply(w, v->dir_matches[i]) != MU_OK)
             return MU_NOMEM;
     }
     if (apply_files(w, v->files, v->files_n, name) != MU_OK)
@@ -241,11 +244,14 @@ static enum mu_status refused(struct resolve *s, enum mu_found found, struct mu_
     case MU_FOUND_LINK:
         return denied(s, "symbolic link not allowed or link target not accessible", path);
     case MU_FOUND_DENIED:
-        return denied(s, "access denied: a link leads nowhere, or search permissions are missing on a "
-                         "component of the path", path);
+        return denied(s,
+                      "access denied: a link leads nowhere, or search permissions are missing on a "
+                      "component of the path",
+                      path);
     case MU_FOUND_BUSY:
         MU_LOG(&s->r->log, "core", MU_LOG_ERR, "MU0611",
-               "out of descriptors or memory while looking up %.*s: %s", MU_FMT(path), strerror(errno));
+               "out of descriptors or memory while looking up %.*s: %s", MU_FMT(path),
+               strerror(errno));
         return MU_503_SERVICE_UNAVAILABLE;
     default:
         MU_LOG(&s->r->log, "core", MU_LOG_ERR, "MU0612", "access to %.*s failed: %s", MU_FMT(path),
@@ -266,9 +272,11 @@ static enum mu_status check_override(struct resolve *s, int dirfd, struct mu_str
         if (!name)
             return MU_503_SERVICE_UNAVAILABLE;
         if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-            MU_LOG(&s->r->log, "core", MU_LOG_ALERT, "MU0613",
-                   "%.*s/%s: this version does not read such files; move its directives into a <Directory> "
-                   "section and say AllowOverride None", MU_FMT(dir), name);
+            MU_LOG(
+                &s->r->log, "core", MU_LOG_ALERT, "MU0613",
+                "%.*s/%s: this version does not read such files; move its directives into a <Directory> "
+                "section and say AllowOverride None",
+                MU_FMT(dir), name);
             return MU_500_INTERNAL_SERVER_ERROR;
         }
         if (errno == ENOENT || errno == ENOTDIR)
@@ -391,6 +399,25 @@ static bool is_climbing(struct mu_str path)
     return false;
 }
 
+/* Only the last component is missing, and it is no dangling link: what a 404 mostly is. False: look closer. */
+static bool is_plainly_missing(struct resolve *s, size_t start, size_t end, bool follows)
+{
+    struct mu_req *r = s->r;
+    struct mu_str path = r->filename;
+    const char *parent = mu_cstr(r->arena, mu_str_sub(path, 0, start));
+    const char *name = mu_cstr(r->arena, mu_str_sub(path, 0, end));
+    struct mu_finfo fi;
+    char byte;
+
+    if (!parent || !name || mu_lookup_stat(parent, follows, s->may_wait, &fi) != MU_FOUND ||
+        fi.type != MU_FT_DIR)
+        return false;
+    if (readlink(name, &byte, 1) >= 0 || errno != ENOENT)
+        return false;
+    s->status = cut(s, path, end);
+    return true;
+}
+
 /* The usual case: one system call about the whole name. False: look closer. */
 static bool resolve_quickly(struct resolve *s)
 {
@@ -413,6 +440,8 @@ static bool resolve_quickly(struct resolve *s)
         s->must_wait = true;
         return true;
     }
+    if (found == MU_FOUND_NONE && depth > 0)
+        return is_plainly_missing(s, start, end, follows);
     if (found != MU_FOUND || r->finfo.type == MU_FT_OTHER)
         return false;
     if (r->finfo.type == MU_FT_DIR && depth > 0) {
@@ -476,7 +505,7 @@ static void remember(struct resolve *s)
 enum mu_status mu_walk_directories(struct mu_req *r)
 {
     struct resolve s = { .r = r };
-    struct mu_file_entry *e = mu_file_find(r->vhost, r->filename);
+    struct mu_file_entry *e = mu_file_find(r->vhost, r->filename, mu_exchange_of(r)->was_waiting);
 
     if (e)
         return use_entry(r, e);

@@ -223,6 +223,9 @@ static void come_up(struct mu_super *s)
         close(s->parent_fd);
         s->parent_fd = -1;
     }
+    if (s->terminal_fd >= 0)
+        close(s->terminal_fd);
+    s->terminal_fd = -1;
 }
 
 static void look_whether_up(struct mu_super *s, int64_t now_ms)

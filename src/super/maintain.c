@@ -241,8 +241,8 @@ void mu_super_fail(struct mu_super *s, const char *why)
 
     snprintf(text, sizeof(text), "%s%s%s", why, s->last_end[0] ? "; the last one: " : "", s->last_end);
     MU_LOG(NULL, mu_super_module(s), MU_LOG_EMERG, "MU0745", "%s", text);
-    if (s->parent_fd >= 0)
-        fprintf(stderr, "muster: %s\n", text);
+    if (!s->is_up)
+        (void)!dprintf(s->terminal_fd >= 0 ? s->terminal_fd : STDERR_FILENO, "muster: %s\n", text);
     if (s->state_fd >= 0) {
         kill_new(s);
         mu_reexec_back(s, text);

@@ -92,6 +92,7 @@ struct mu_super {
     bool is_daemon;
     bool is_single;
     int parent_fd;    /**< a waiting parent's pipe: told when the server runs; -1 */
+    int terminal_fd;  /**< of a daemon that does not run yet: the standard error it was started with; -1 */
     int signal_fd;
     int64_t start_time, config_time; /**< seconds since the epoch */
 

@@ -52,6 +52,7 @@ static void close_supervisors(struct mu_super *s)
     close_fd(&s->signal_fd);
     close_fd(&s->exe_fd);
     close_fd(&s->parent_fd);
+    close_fd(&s->terminal_fd);
     close_fd(&s->state_fd);
     close_fd(&s->back_exe_fd);
     close_fd(&s->rehearsal.fd);

@@ -104,6 +104,7 @@ static bool super_init(struct mu_super *s, const struct mu_super_opts *opts)
     *s = (struct mu_super){
         .opts = opts,
         .parent_fd = -1,
+        .terminal_fd = -1,
         .signal_fd = -1,
         .state_fd = -1,
         .back_exe_fd = -1,
@@ -203,7 +204,10 @@ static int become_daemon(struct mu_super *s)
     return -1;
 }
 
-/* Standard error stays the terminal's until the server runs, so that every reason not to can be read there. */
+/*
+ * Before modules start: whatever is forked from here on must not hold the terminal. Its standard error is kept aside
+ * until the server runs, so that every reason not to can be read there.
+ */
 static void leave_terminal(struct mu_super *s)
 {
     int null;
@@ -214,17 +218,30 @@ static void leave_terminal(struct mu_super *s)
     null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0)
         return;
-    dup2(null, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
-    if (null > STDERR_FILENO)
-        close(null);
+    s->terminal_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        dup2(null, fd);
+    close(null);
+}
+
+/* Messages about the configuration: to whoever called, or to the terminal that a daemon keeps aside. */
+static void report(void *arg, bool is_error, const char *text)
+{
+    const struct mu_super *s = arg;
+    const struct mu_config_opts *o = &s->opts->config;
+
+    if (s->terminal_fd < 0 && o->report)
+        o->report(o->report_arg, is_error, text);
+    else
+        (void)!dprintf(s->terminal_fd >= 0 ? s->terminal_fd : STDERR_FILENO, "%s\n", text);
 }
 
 static enum mu_rc open_server(struct mu_super *s)
 {
-    if (mu_doors_open(s) != MU_OK || mu_super_begin(s, 0) != MU_OK)
+    if (mu_doors_open(s) != MU_OK)
         return MU_BAD;
-    return mu_super_pid_file(s);
+    leave_terminal(s);
+    return mu_super_begin(s, 0) == MU_OK ? mu_super_pid_file(s) : MU_BAD;
 }
 
 static int run_single(struct mu_super *s)
@@ -242,8 +259,7 @@ static int start(struct mu_super *s)
 {
     int status;
 
-    if (mu_super_load(s, MU_STR_NULL, s->opts->config.report, s->opts->config.report_arg) != MU_OK ||
-        check_pid_file(s) != MU_OK)
+    if (mu_super_load(s, MU_STR_NULL, report, s) != MU_OK || check_pid_file(s) != MU_OK)
         return 1;
     if (s->is_single) {
         if (open_server(s) != MU_OK)
@@ -255,7 +271,6 @@ static int start(struct mu_super *s)
         return status;
     if (!mu_super_signals(s) || open_server(s) != MU_OK)
         return 1;
-    leave_terminal(s);
     mu_view_set(s);
     return mu_super_loop(s);
 }

@@ -7,7 +7,7 @@
 
 struct mu_super_opts {
     char **argv;                  /**< as main() got it, NULL-terminated: what a re-exec runs again */
-    struct mu_config_opts config; /**< `tree` and `report` are set by the supervisor */
+    struct mu_config_opts config; /**< `tree` and `report` are set by the supervisor when it runs */
     /** The room above completes a loaded configuration (routing, derived data); MU_BAD after reporting errors. */
     enum mu_rc (*prepare)(struct mu_config *config);
     bool is_foreground;           /**< -DFOREGROUND: do not become a daemon */

@@ -228,16 +228,26 @@ static enum mu_rc begin(struct mu_super *s, const struct taken *t)
     return MU_OK;
 }
 
-/* Under load the new generation must not begin smaller than the one it relieves. */
+/* What a child of the old generation claims to be serving, in workers of the new one. */
+static uint64_t in_use(const struct mu_super *s, const struct mu_kid *k)
+{
+    const struct mu_score_child *c = mu_scoreboard_child(k->generation->board, k->place);
+
+    /* An idle connection needs a worker of its own, but under an async MPM. */
+    return atomic_load_explicit(s->mpm->is_async ? &c->busy : &c->connections, memory_order_relaxed);
+}
+
+/*
+ * Under load the new generation must not begin so small that clients wait for it to grow. The claims of children are
+ * believed as far as the administrator's limits go.
+ */
 static void keep_size(struct mu_super *s)
 {
-    uint64_t workers = 0, children;
+    uint64_t workers = s->limits.min_spare, children;
 
     for (size_t i = 0; i < s->kids_n; i++) {
-        const struct mu_kid *k = &s->kids[i];
-
-        if (k->asked == MU_STOP_NONE && !k->is_leaving)
-            workers += mu_scoreboard_slots(k->generation->board);
+        if (s->kids[i].asked == MU_STOP_NONE)
+            workers += in_use(s, &s->kids[i]);
     }
     children = (workers + s->limits.workers_per_child - 1) / s->limits.workers_per_child;
     if (children > s->limits.children_max)

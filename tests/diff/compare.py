@@ -6,7 +6,6 @@ import tomllib
 IGNORED_HEADERS = (b"date", b"server")
 SIGNATURE = re.compile(rb"(Apache|Muster)/\d+\.\d+\.\d+( \([^)]*\))?")
 LOG_TIME = re.compile(rb"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]")
-BUILTIN_PAGE = re.compile(rb"(?is)\A(<!DOCTYPE[^>]*>\s*)?<html[^>]*>.*<title>(.*?)</title>.*</html>\s*\Z")
 MULTIPART = re.compile(rb"multipart/byteranges; *boundary=\"?([^\";]+)\"?")
 
 
@@ -33,7 +32,6 @@ class KeptList:
         with open(path, "rb") as f:
             data = tomllib.load(f)
         self.entries = data.get("difference", [])
-        self.pages = data.get("builtin_pages")
         for entry in self.entries:
             entry["seen"] = False
             missing = {"case", "request", "part", "reason"} - entry.keys()
@@ -64,14 +62,6 @@ def text(value):
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-def builtin_page(response):
-    """The title of a page that the server made up itself, or None."""
-    if response.status[:1] not in "345" or response.status == "304":
-        return None
-    m = BUILTIN_PAGE.match(response.body)
-    return m[2] if m and m[2].startswith(response.status.encode()) else None
-
-
 class Normaliser:
     """Brings one server's answers to the form in which they are compared."""
 
@@ -87,14 +77,14 @@ class Normaliser:
             data = pattern.sub(replacement, data)
         return data
 
-    def headers(self, response, is_page):
+    def headers(self, response):
         found = {}
         boundary = self.boundary(response)
         for name, value in response.headers + [(b"trailer " + n, v) for n, v in response.trailers]:
-            if name in IGNORED_HEADERS or (is_page and name in (b"content-length", b"transfer-encoding")):
+            if name in IGNORED_HEADERS:
                 continue
-            if boundary and name == b"content-length":
-                value = str(len(response.body.replace(boundary, b"BOUNDARY"))).encode()
+            if name == b"content-length" and response.body and value == b"%d" % len(response.body):
+                value = b"%d" % len(self.body(response))    # of what is compared
             if boundary:
                 value = value.replace(boundary, b"BOUNDARY")
             if name == b"allow":    # a set: Apache's order changes from one start to the next
@@ -115,7 +105,7 @@ class Normaliser:
         return self.bytes(body)
 
     def log(self, line, lengths):
-        """A log line without the time, and without the lengths that differ because Server or a built-in page does."""
+        """A log line without the time, and without the lengths that differ because Server or the name in a signature does."""
         line = LOG_TIME.sub(b"[TIME]", self.bytes(line))
         for number in lengths:
             # not behind the request line: there stands the status, which may be the same number
@@ -123,38 +113,36 @@ class Normaliser:
         return line
 
 
-def own_lengths(response, is_page):
-    """The lengths of a response that are a server's own: with its Server header, its built-in page, its boundary."""
+def own_lengths(response, normaliser):
+    """The lengths of a response that are a server's own: with its Server header; of a body with its name, its boundary."""
     found = {response.wire_len, response.wire_len + response.sent_len}
-    if is_page or MULTIPART.match(b"".join(response.header(b"content-type"))):
+    if len(response.body) != len(normaliser.body(response)):
         found.add(len(response.body))
     return found - {0}
 
 
-def compare_pair(name, sides, kept):
+def compare_pair(name, sides):
     """Differences between two responses to one request. sides: for each server (response, normaliser)."""
     (a, na), (m, nm) = sides
     found = []
-    pages = builtin_page(a), builtin_page(m)
-    is_page = bool(kept.pages and all(pages))
     if a.status != m.status:
         found.append(Difference(name, "status", a.status, m.status))
-    ha, hm = na.headers(a, is_page), nm.headers(m, is_page)
+    ha, hm = na.headers(a), nm.headers(m)
     for header in sorted(ha.keys() | hm.keys()):
         va, vm = ha.get(header), hm.get(header)
         if va != vm:
             found.append(Difference(name, "header:" + header.decode("latin-1"), join(va), join(vm)))
-    ba, bm = (pages if is_page else (na.body(a), nm.body(m)))
+    ba, bm = na.body(a), nm.body(m)
     if ba != bm:
         found.append(Difference(name, "body", ba, bm))
-    return found, is_page
+    return found
 
 
 def join(values):
     return None if values is None else b" | ".join(values)
 
 
-def compare_talks(names, talks, logs, normalisers, kept):
+def compare_talks(names, talks, logs, normalisers):
     """All differences on one connection; `names` has one name for each request on it.
 
     Returns them and, for each server, the set of lengths that are its own (see own_lengths).
@@ -170,10 +158,9 @@ def compare_talks(names, talks, logs, normalisers, kept):
             continue
         if apache.informational[i] != muster.informational[i]:
             found.append(Difference(name, "informational", apache.informational[i], muster.informational[i]))
-        more, is_page = compare_pair(name, list(zip(pair, normalisers)), kept)
-        found += more
-        for side, response in zip(lengths, pair):
-            side.append(own_lengths(response, is_page))
+        found += compare_pair(name, list(zip(pair, normalisers)))
+        for side, response, normaliser in zip(lengths, pair, normalisers):
+            side.append(own_lengths(response, normaliser))
     if (apache.end, apache.extra) != (muster.end, muster.extra):
         found.append(Difference(names[-1], "end", (apache.end, apache.extra), (muster.end, muster.extra)))
     found += compare_logs(names, logs, normalisers, lengths)

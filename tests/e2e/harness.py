@@ -21,6 +21,11 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MUSTER = os.path.abspath(os.environ.get("MUSTER") or os.path.join(TOP, "build", "muster"))
 MPM = os.environ.get("MU_MPM") or "event"
+# Modules that only the tests load, where meson leaves them.
+TEST_MODULES = os.path.join(os.path.dirname(MUSTER), "tests", "e2e", "modules")
+# What the error log says when the children of the start serve, at log level notice.
+UP = "resuming normal operations"
+QUIET = ("emerg", "alert", "crit", "error", "warn")
 # The longest anything is waited for. Only a failing test gets there; sanitized servers are slow to start.
 PATIENCE = float(os.environ.get("MU_PATIENCE") or 60)
 
@@ -173,6 +178,7 @@ class Server:
         user = unprivileged()
         values = {
             "root": self.root, "port": self.port, "log_level": self.log_level,
+            "test_modules": TEST_MODULES,
             "load_mpm": "LoadModule mpm_%s_module modules/mod_mpm_%s.so" % (self.mpm, self.mpm) if self.mpm else "",
             "listen": "\n".join("Listen 127.0.0.1:%d" % port for port in self.ports),
             "identity": "User %s\nGroup #%d" % (user.pw_name, user.pw_gid) if user else "",
@@ -222,6 +228,8 @@ class Server:
             self.pid = self.process.pid
         for port in self.ports:
             wait_until("port %d accepts" % port, lambda p=port: self._accepts(p))
+        if self.log_level not in QUIET and os.path.exists(self.path("logs", "error.log")):
+            wait_until("the children of the start serve", lambda: UP in self.error_log())
         return self
 
     def start_daemon(self):
@@ -271,10 +279,9 @@ class Server:
         return self.restart(signal.SIGUSR1)
 
     def restart(self, number):
-        before = self.error_log().count("resuming normal operations")
+        before = self.error_log().count(UP)
         self.send_signal(number)
-        wait_until("the restart is through",
-                   lambda: self.error_log().count("resuming normal operations") > before or self._gone())
+        wait_until("the restart is through", lambda: self.error_log().count(UP) > before or self._gone())
         return self
 
     def _gone(self):

@@ -148,29 +148,6 @@ static enum mu_rc set_ignore(struct mu_cmd *cmd, void *conf, const struct mu_str
     return MU_OK;
 }
 
-/* Of several in one section the first is used, as in httpd. */
-static enum mu_rc set_header(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
-{
-    struct ai_conf *c = conf;
-
-    (void)cmd;
-    (void)n;
-    if (!c->header.p)
-        c->header = args[0];
-    return MU_OK;
-}
-
-static enum mu_rc set_readme(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
-{
-    struct ai_conf *c = conf;
-
-    (void)cmd;
-    (void)n;
-    if (!c->readme.p)
-        c->readme = args[0];
-    return MU_OK;
-}
-
 /* ---- merging ---- */
 
 void ai_conf_init(void *conf)
@@ -275,8 +252,7 @@ const struct mu_directive ai_directives[] = {
     MU_DIR_CALL("AddDescription", AI_WHERE, 2, -1, set_description, "a description and file names"),
     MU_DIR_STR("DefaultIcon", struct ai_conf, default_icon, AI_WHERE,
                "URL of the icon for what has no other"),
-    MU_DIR_CUSTOM("HeaderName", struct ai_conf, header, AI_WHERE, 1, 1, set_header,
-                  "file shown above the listing"),
+    MU_DIR_STR("HeaderName", struct ai_conf, header, AI_WHERE, "file shown above the listing"),
     MU_DIR_STR("IndexHeadInsert", struct ai_conf, head_insert, AI_WHERE,
                "text put into the page's <head>"),
     MU_DIR_CALL("IndexIgnore", AI_WHERE, 1, -1, set_ignore, "names and patterns left out of listings"),
@@ -286,8 +262,7 @@ const struct mu_directive ai_directives[] = {
     MU_DIR_CALL("IndexOrderDefault", AI_WHERE, 2, 2, ai_set_order,
                 "Ascending or Descending, and Name, Date, Size or Description"),
     MU_DIR_STR("IndexStyleSheet", struct ai_conf, style_sheet, AI_WHERE, "URL of a style sheet"),
-    MU_DIR_CUSTOM("ReadmeName", struct ai_conf, readme, AI_WHERE, 1, 1, set_readme,
-                  "file shown below the listing"),
+    MU_DIR_STR("ReadmeName", struct ai_conf, readme, AI_WHERE, "file shown below the listing"),
     MU_DIR_REFUSED("FancyIndexing", AI_WHERE, "say IndexOptions FancyIndexing instead"),
     MU_DIR_END
 };

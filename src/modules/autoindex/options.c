@@ -211,6 +211,24 @@ static struct mu_str next_pair(struct mu_str *rest)
     return pair;
 }
 
+/* In such a pattern a backslash means itself; for mu_str_fnmatch it is doubled. */
+static struct mu_str plain_backslashes(struct mu_arena *a, struct mu_str s)
+{
+    struct mu_buf b = { 0 };
+    struct mu_str out;
+
+    if (mu_str_chr(s, '\\') < 0)
+        return s;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '\\')
+            mu_buf_addc(&b, '\\');
+        mu_buf_addc(&b, s.p[i]);
+    }
+    out = mu_str_dup(a, mu_buf_str(&b));
+    mu_buf_fini(&b);
+    return out;
+}
+
 /* %XX decoded; p == NULL when an escape is malformed or stands for what no file name holds. */
 static struct mu_str decode_pattern(struct mu_arena *a, struct mu_str s)
 {
@@ -302,9 +320,9 @@ void ai_query(struct ai_listing *l)
     if (c.version)
         mu_buf_addf(&b, ";V=%c", c.version);
     if (c.pattern.n) {
-        l->pattern = c.pattern;
+        l->pattern = plain_backslashes(l->r->arena, c.pattern);
         mu_buf_add(&b, MU_S(";P="));
-        mu_buf_add(&b, mu_uri_encode_path(l->r->arena, c.pattern));
+        mu_buf_add_uri(&b, c.pattern);
     }
     l->column_args = mu_str_dup(l->r->arena, mu_buf_str(&b));
     mu_buf_fini(&b);

@@ -158,25 +158,64 @@ static void item_trailer_in(struct log_line *l, struct mu_req *r, const struct l
     add_escaped_or_dash(l, mu_headers_get(&r->trailers, item->arg));
 }
 
+static struct mu_str or_null(struct mu_str s)
+{
+    return s.n ? s : MU_STR_NULL;
+}
+
+/* Without its parameters, as httpd logs it. */
+static struct mu_str bare_type(const struct mu_req *r)
+{
+    ssize_t end = mu_str_chr(r->content_type, ';');
+
+    if (mu_status_has_no_body(r->status))
+        return MU_STR_NULL;
+    return or_null(end < 0 ? r->content_type : mu_str_trim(mu_str_sub(r->content_type, 0, (size_t)end)));
+}
+
+/* Fields that the request keeps as members; the protocol writes them when the head is made. */
+static struct mu_str member_field(struct log_line *l, const struct mu_req *r, enum mu_header_id id)
+{
+    char date[29];
+
+    switch (id) {
+    case MU_H_CONTENT_TYPE:
+        return bare_type(r);
+    case MU_H_CONTENT_ENCODING:
+        return or_null(r->content_encoding);
+    case MU_H_CONTENT_LANGUAGE:
+        return r->languages.n ? r->languages.v[0] : MU_STR_NULL;
+    case MU_H_ETAG:
+        return or_null(r->etag);
+    case MU_H_CONTENT_LENGTH:
+        return r->content_length < 0 ? MU_STR_NULL
+                                     : mu_fmt(l->arena, "%lld", (long long)r->content_length);
+    case MU_H_LAST_MODIFIED:
+        if (r->last_modified < 0)
+            return MU_STR_NULL;
+        mu_http_date(r->last_modified, date);
+        return mu_str_dup(l->arena, mu_str_n(date, sizeof(date)));
+    default:
+        return MU_STR_NULL;
+    }
+}
+
 static void item_header_out(struct log_line *l, struct mu_req *r, const struct log_item *item)
 {
     struct mu_str v = mu_headers_get(&r->out, item->arg);
 
     if (!v.p)
         v = mu_headers_get(&r->out_always, item->arg);
-    if (!v.p && mu_str_ieq(item->arg, MU_S("Content-Type")) && r->content_type.n)
-        v = r->content_type;
-    if (!v.p && mu_str_ieq(item->arg, MU_S("Content-Length")) && r->content_length >= 0) {
-        add_u64(l, (uint64_t)r->content_length);
-        return;
-    }
+    if (!v.p)
+        v = member_field(l, r, mu_header_id(item->arg));
     add_escaped_or_dash(l, v);
 }
 
 static void item_keepalives(struct log_line *l, struct mu_req *r, const struct log_item *item)
 {
     (void)item;
-    add_u64(l, r->peer->keepalives);
+    /* A last request is not counted, as in httpd: the connection is not kept alive for it. */
+    add_u64(l, r->peer->keepalives - (r->peer->keepalives && mu_req_conn_state(r) == '-'));
 }
 
 static void item_dash(struct log_line *l, struct mu_req *r, const struct log_item *item)
@@ -204,7 +243,7 @@ static void item_port(struct log_line *l, struct mu_req *r, const struct log_ite
     else if (mu_str_ieq(item->arg, MU_S("local")))
         add_u64(l, r->peer->local_port);
     else
-        add_u64(l, mu_req_server_port(r));
+        add_u64(l, mu_vhost_server_port(r->vhost));
 }
 
 static void item_pid(struct log_line *l, struct mu_req *r, const struct log_item *item)
@@ -236,7 +275,10 @@ static void item_request_line(struct log_line *l, struct mu_req *r, const struct
 static void item_handler(struct log_line *l, struct mu_req *r, const struct log_item *item)
 {
     (void)item;
-    add_escaped_or_dash(l, r->handler.n ? r->handler : MU_STR_NULL);
+    if (!r->handler.n && r->finfo.type == MU_FT_DIR)
+        log_line_add(l, MU_S("httpd/unix-directory"));
+    else
+        add_escaped_or_dash(l, or_null(r->handler));
 }
 
 static void item_status(struct log_line *l, struct mu_req *r, const struct log_item *item)

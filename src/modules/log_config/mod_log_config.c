@@ -211,10 +211,11 @@ static enum mu_rc server_start(struct mu_config *config)
 
 /* ---- requests ---- */
 
+/* Asked of the request as the client sent it: an internal redirect renames its variables to REDIRECT_… */
 static bool is_wanted(const struct access_log *log, struct mu_req *r)
 {
-    while (r->next)
-        r = r->next;
+    while (r->prev)
+        r = r->prev;
     return !log->env.p || (mu_req_env(r, log->env).p != NULL) != log->env_negated;
 }
 

@@ -33,5 +33,5 @@ static enum mu_status die(struct mu_req *r, const void *conf)
     abort();
 }
 
-MU_MODULE(block, .handlers = MU_HANDLERS({ "block", block, MU_GET, .may_block = true }, { "pid", pid, MU_GET },
-                                         { "abort", die, MU_GET }));
+MU_MODULE(block, .handlers = MU_HANDLERS({ "block", block, MU_GET, true, false }, { "pid", pid, MU_GET, false, false },
+                                         { "abort", die, MU_GET, false, false }));

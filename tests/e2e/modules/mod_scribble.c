@@ -34,4 +34,4 @@ static enum mu_status handler(struct mu_req *r, const void *conf)
     return mu_resp_send(r, MU_200_OK, mu_fmt(r->arena, "%zu bytes\n", bytes));
 }
 
-MU_MODULE(scribble, .handlers = MU_HANDLERS({ "scribble", handler, MU_GET }));
+MU_MODULE(scribble, .handlers = MU_HANDLERS({ "scribble", handler, MU_GET, false, false }));

@@ -159,7 +159,6 @@ static void lose(struct mu_conn *c)
     MU_LIST_FOR (l, &m->streams) {
         struct stream *s = MU_CONTAINER_OF(l, struct stream, link);
 
-        s->x.is_aborted = true;
         if (s->x.fiber && !s->is_home)
             mu_fiber_cancel(s->x.fiber);
     }
@@ -434,8 +433,7 @@ static struct stream *stream_find(struct mux *m, uint32_t id)
 
 static void stream_cancel(struct stream *s)
 {
-    s->is_cancelled = true;
-    s->x.is_aborted = true;
+    s->is_cancelled = true; /* s->x may be a worker thread's at this moment: it is told by the cancellation alone */
     if (s->x.fiber && !s->is_home)
         mu_fiber_cancel(s->x.fiber);
 }

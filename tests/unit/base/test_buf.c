@@ -64,11 +64,11 @@ static void test_escapes(void **state)
         struct mu_str in, html, uri;
     } rows[] = {
         { __LINE__, MU_S(""), MU_S(""), MU_S("") },
-        { __LINE__, MU_S("<a href=\"x\">&'"), MU_S("&lt;a href=&quot;x&quot;&gt;&amp;&#39;"),
+        { __LINE__, MU_S("<a href=\"x\">&'"), MU_S("&lt;a href=&quot;x&quot;&gt;&amp;'"),
           MU_S("%3ca%20href=%22x%22%3e&'") },
-        { __LINE__, MU_S("/a b/~u/$-_.+!*'(),:@&="), MU_S("/a b/~u/$-_.+!*&#39;(),:@&amp;="),
+        { __LINE__, MU_S("/a b/~u/$-_.+!*'(),:@&="), MU_S("/a b/~u/$-_.+!*'(),:@&amp;="),
           MU_S("/a%20b/~u/$-_.+!*'(),:@&=") },
-        { __LINE__, MU_S("a?b#c%d;"), MU_S("a?b#c%d;"), MU_S("a%3fb%23c%25d%3b") },
+        { __LINE__, MU_S("a?b#c%d;"), MU_S("a?b#c%d;"), MU_S("a%3fb%23c%25d;") },
         { __LINE__, MU_S("\xc3\xa4\0z"), MU_S("\xc3\xa4\0z"), MU_S("%c3%a4%00z") },
     };
 

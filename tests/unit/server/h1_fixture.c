@@ -150,10 +150,39 @@ static void do_park(struct mu_req *r)
     finish(r, MU_200_OK, MU_S("woken\n"));
 }
 
-static void write_offloaded(void *arg)
+static void stream_offloaded(void *arg)
 {
-    fx->offloads++;
     do_stream(arg);
+}
+
+/** All of `big` in pieces whose memory is used again at once, as a worker thread would produce it. */
+static void big_offloaded(void *arg)
+{
+    struct mu_req *r = arg;
+    enum mu_rc rc = MU_OK;
+    char piece[10000];
+
+    for (size_t at = 0; at < sizeof(fx->big) && rc == MU_OK; at += sizeof(piece)) {
+        size_t n = sizeof(fx->big) - at < sizeof(piece) ? sizeof(fx->big) - at : sizeof(piece);
+
+        memcpy(piece, fx->big + at, n);
+        rc = mu_resp_write(r, (struct mu_str){ piece, n });
+        memset(piece, '-', sizeof(piece));
+    }
+}
+
+static void echo_offloaded(void *arg)
+{
+    do_read(arg, 4096);
+}
+
+static void do_offload(struct mu_req *r, void (*fn)(void *arg))
+{
+    mu_body_collect(r);
+    mu_offload(fn, r);
+    fx->offloads++;
+    if (!mu_exchange_of(r)->is_ended && !mu_exchange_of(r)->is_aborted)
+        (void)!mu_resp_chunks(r, NULL, 0, true);
 }
 
 static void run_path(struct mu_req *r, struct mu_str path)
@@ -179,7 +208,11 @@ static void run_path(struct mu_req *r, struct mu_str path)
     else if (mu_str_eq(path, MU_S("/park")))
         do_park(r);
     else if (mu_str_eq(path, MU_S("/offload")))
-        mu_offload(write_offloaded, r);
+        do_offload(r, stream_offloaded);
+    else if (mu_str_eq(path, MU_S("/offload-big")))
+        do_offload(r, big_offloaded);
+    else if (mu_str_eq(path, MU_S("/offload-echo")))
+        do_offload(r, echo_offloaded);
     else if (mu_str_eq(path, MU_S("/204")))
         finish(r, (enum mu_status)204, MU_S("not to be seen"));
     else
@@ -200,7 +233,7 @@ static void on_closed(struct mu_conn_host *h)
     fx->closed++;
 }
 
-static int setup(void **state, enum mu_backend backend)
+static int setup(void **state, enum mu_backend backend, uint32_t threads)
 {
     fx = calloc(1, sizeof(*fx));
     assert_non_null(fx);
@@ -216,7 +249,8 @@ static int setup(void **state, enum mu_backend backend)
     fx->file_fd = -1;
     for (int i = 0; i < 2; i++)
         mu_score_state(&fx->slots[i], '_');
-    fx->reactor = mu_reactor_create(&(struct mu_reactor_opts){ .backend = backend });
+    fx->workers = threads > 0 ? mu_worker_pool_create(threads, 0) : NULL;
+    fx->reactor = mu_reactor_create(&(struct mu_reactor_opts){ .backend = backend, .workers = fx->workers });
     assert_non_null(fx->reactor);
     fx->host = (struct mu_conn_host){
         .reactor = fx->reactor, .config = &config, .score = &fx->score, .slots = fx->slots,
@@ -228,12 +262,17 @@ static int setup(void **state, enum mu_backend backend)
 
 int fixture_setup_epoll(void **state)
 {
-    return setup(state, MU_BACKEND_EPOLL);
+    return setup(state, MU_BACKEND_EPOLL, 0);
 }
 
 int fixture_setup_single(void **state)
 {
-    return setup(state, MU_BACKEND_SINGLE);
+    return setup(state, MU_BACKEND_SINGLE, 0);
+}
+
+int fixture_setup_workers(void **state)
+{
+    return setup(state, MU_BACKEND_EPOLL, 2);
 }
 
 int fixture_teardown(void **state)
@@ -250,6 +289,8 @@ int fixture_teardown(void **state)
         assert_int_equal(atomic_load(&fx->slots[i].state), '_');
     mu_conn_host_fini(&fx->host);
     mu_reactor_destroy(fx->reactor);
+    if (fx->workers)
+        mu_worker_pool_destroy(fx->workers);
     if (fx->file_fd >= 0)
         close(fx->file_fd);
     free(fx);
@@ -260,6 +301,13 @@ void settle(void)
 {
     for (int i = 0; i < 12; i++)
         mu_reactor_turn(fx->reactor, 0);
+}
+
+void wait_offloads(unsigned n)
+{
+    while (fx->offloads < n)
+        mu_reactor_turn(fx->reactor, 1000);
+    settle();
 }
 
 void advance_clock(int64_t ms)

@@ -50,7 +50,8 @@ struct fixture {
     size_t body_n;
     enum mu_rc body_rc, write_rc, park_rc;
     struct mu_wake *parked; /* the fiber of /park waits for it */
-    unsigned offloads;
+    struct mu_worker_pool *workers; /* NULL: offload runs in place */
+    unsigned offloads;              /* handlers that came back from where they were offloaded to */
     int file_fd;            /* /file sends file_len bytes of it */
     uint64_t file_len;
     char big[1 << 20];      /* /big, /borrowed */
@@ -59,6 +60,8 @@ extern struct fixture *fx;
 
 int fixture_setup_epoll(void **state);
 int fixture_setup_single(void **state);
+/** Epoll, with worker threads. */
+int fixture_setup_workers(void **state);
 int fixture_teardown(void **state);
 
 /** A connection; returns the client's end. Small buffers on request, so that answers do not fit. */
@@ -72,6 +75,8 @@ void settle(void);
 const char *client_read(int fd, bool *is_end);
 /** Read and turn until the server closes or nothing comes any more. Returns the bytes read; the first 4 KiB in `head`. */
 size_t client_drain(int fd, char head[4096], bool *is_end);
+/** Turn until `n` offloaded handlers have come back. */
+void wait_offloads(unsigned n);
 /** Let `ms` pass on the cached clock: timers that are due then strike. */
 void advance_clock(int64_t ms);
 

@@ -1,0 +1,23 @@
+/* A temporary file that holds what a slow client has not taken, or what a slow client sends. */
+#ifndef MU_SERVER_SPOOL_H
+#define MU_SERVER_SPOOL_H
+
+#include <muster/arena.h>
+
+/** Zero-initialised is empty but for fd, which mu_spool_init sets. */
+struct mu_spool {
+    struct mu_arena *arena; /**< closes the file when it goes */
+    int fd;                 /**< -1: no file yet */
+    uint64_t len;
+};
+
+/** An empty spool; the file is made when the first byte is written and has no name. */
+void mu_spool_init(struct mu_spool *s, struct mu_arena *a);
+/**
+ * Write behind the end; `data` begins at *off.
+ * Returns: MU_OK; MU_EIO (errno; no file could be made, the disk is full); MU_NOMEM.
+ * Context: may block on the disk: a worker thread, or offloaded.
+ */
+MU_NODISCARD enum mu_rc mu_spool_append(struct mu_spool *s, struct mu_str data, uint64_t *off);
+
+#endif

@@ -1,0 +1,130 @@
+/* One inotify instance a generation, shared by its children, stands in for the stat of each cache hit under prefork
+ * and worker (under event one stat serves all requests of a reactor's turn).
+ *
+ * A hit asks with FIONREAD whether events are waiting. Whoever finds some raises the generation first and drains
+ * second, so nobody can see the queue empty and the old generation when something changed. Which file it was does
+ * not matter: each entry is stat'ed once more and goes on. Three things stay out of inotify's sight: writes
+ * through mmap, mounts, and a child that was taken over and drains in silence; the cache therefore trusts a
+ * generation for a second at the most. Watch first and read second: see mu_watch_path.
+ */
+#include <server/watch.h>
+
+#include <linux/magic.h>
+#include <stdatomic.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+enum { WATCHES_MAX = 16 * 1024 /* kernel memory is spent on each, until the generation ends */ };
+
+#define DIR_EVENTS                                                                                 \
+    (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF |            \
+     IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW)
+#define FILE_EVENTS (IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_DONT_FOLLOW)
+#define XFS_MAGIC 0x58465342
+
+/** Shared by the children of a generation. */
+struct shared {
+    _Atomic uint64_t generation;
+    _Atomic uint32_t watches;
+};
+
+static struct shared *shared;
+static int watch_fd = -1;
+
+void mu_watch_close(void)
+{
+    if (watch_fd >= 0)
+        close(watch_fd);
+    if (shared)
+        munmap(shared, sizeof(*shared));
+    watch_fd = -1;
+    shared = NULL;
+}
+
+void mu_watch_open(void)
+{
+    void *p;
+
+    mu_watch_close();
+    p = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return;
+    shared = p;
+    atomic_init(&shared->generation, 1);
+    watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (watch_fd < 0)
+        mu_watch_close();
+}
+
+static void drain(void)
+{
+    char events[4096];
+    ssize_t n;
+
+    atomic_fetch_add(&shared->generation, 1); /* before the queue looks empty to others: seq_cst */
+    do {
+        n = read(watch_fd, events, sizeof(events));
+    } while (n > 0);
+}
+
+uint64_t mu_watch_generation(void)
+{
+    int waiting = 0;
+
+    if (watch_fd < 0 || ioctl(watch_fd, FIONREAD, &waiting) != 0)
+        return 0;
+    if (waiting > 0)
+        drain();
+    return atomic_load(&shared->generation); /* after the look at the queue: seq_cst */
+}
+
+/* File systems of this machine alone, whose every change passes the kernel's notification. */
+static bool is_local(const char *path)
+{
+    static const uint32_t known[] = { EXT4_SUPER_MAGIC, XFS_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC,
+                                      F2FS_SUPER_MAGIC };
+    struct statfs fs;
+
+    if (statfs(path, &fs) != 0)
+        return false;
+    for (size_t i = 0; i < MU_ARRAY_LEN(known); i++) {
+        if ((uint32_t)fs.f_type == known[i])
+            return true;
+    }
+    return false;
+}
+
+static bool add(const char *path, uint32_t events)
+{
+    if (atomic_fetch_add_explicit(&shared->watches, 1, memory_order_relaxed) >= WATCHES_MAX)
+        return false;
+    return inotify_add_watch(watch_fd, path, events) >= 0; /* a path that is a link fails: ENOTDIR */
+}
+
+bool mu_watch_path(struct mu_str filename)
+{
+    char path[4096];
+    struct stat st;
+
+    if (watch_fd < 0 || filename.n == 0 || filename.n >= sizeof(path) || filename.p[0] != '/')
+        return false;
+    if (!add("/", DIR_EVENTS))
+        return false;
+    for (size_t i = 1; i < filename.n; i++) {
+        if (filename.p[i] != '/')
+            continue;
+        memcpy(path, filename.p, i);
+        path[i] = '\0';
+        if (!add(path, DIR_EVENTS))
+            return false;
+    }
+    memcpy(path, filename.p, filename.n);
+    path[filename.n] = '\0';
+    if (!add(path, FILE_EVENTS))
+        return false;
+    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && is_local(path);
+}

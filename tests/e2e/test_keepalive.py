@@ -1,0 +1,80 @@
+"""Persistent connections: what is announced, when they end, and what a restart does to them."""
+import pytest
+from rawclient import TESTMUX, Client
+
+FILES = {"index.html": "hello\n", "a.txt": "first\n"}
+
+
+def test_announced_as_httpd_does(serve):
+    server = serve("MaxKeepAliveRequests 3\n", files=FILES)
+    with Client(server) as c:
+        for left in (3, 2, 1):
+            a = c.get("/a.txt", "Connection: keep-alive\r\n").answer()
+            assert (a["Keep-Alive"], a["Connection"]) == ("timeout=5, max=%d" % left, "Keep-Alive")
+        a = c.get("/a.txt", "Connection: keep-alive\r\n").answer()
+        assert (a["Keep-Alive"], a["Connection"]) == (None, "close")
+        assert c.is_closed()
+    with Client(server) as c:
+        a = c.get("/a.txt").answer()  # who does not ask is not told
+        assert (a["Keep-Alive"], a["Connection"]) == (None, None)
+        a = c.get("/a.txt", "Connection: close\r\n").answer()
+        assert a["Connection"] == "close"
+        assert c.is_closed()
+
+
+def test_off(serve):
+    server = serve("KeepAlive Off\n", files=FILES)
+    with Client(server) as c:
+        assert c.get("/a.txt", "Connection: keep-alive\r\n").answer()["Connection"] == "close"
+        assert c.is_closed()
+
+
+def test_unlimited(serve):
+    server = serve("MaxKeepAliveRequests 0\nKeepAliveTimeout 7\n", files=FILES)
+    with Client(server) as c:
+        for _ in range(250):
+            assert c.get("/a.txt", "Connection: keep-alive\r\n").answer()["Keep-Alive"] == "timeout=7"
+
+
+def test_an_idle_connection_is_closed_in_order(serve):
+    server = serve("KeepAliveTimeout 500ms\n", files=FILES)
+    with Client(server) as c:
+        assert c.get("/a.txt").answer().body == b"first\n"
+        assert c.is_closed()
+
+
+@pytest.mark.parametrize("status, path", [(404, "/missing"), (403, "/forbidden"), (301, "/folder")])
+def test_errors_keep_the_connection(serve, status, path):
+    server = serve('<Location "/forbidden">\nRequire all denied\n</Location>\n',
+                   files=dict(FILES, **{"folder/x": "", "forbidden": ""}))
+    with Client(server) as c:
+        assert c.get(path).answer().status == status
+        assert c.get("/a.txt").answer().body == b"first\n"
+
+
+def test_graceful_restart_answers_what_is_open(serve):
+    """One more answer with Connection: close, or closed while idle; a request that is under way is finished."""
+    server = serve("KeepAliveTimeout 60\n" + TESTMUX, files=FILES)
+    if server.mpm != "event":
+        # Under these a process or thread holds one connection: its clients come one after the other.
+        server.configure("StartServers 4\nKeepAliveTimeout 60\n" + TESTMUX)
+        server.graceful()
+    with Client(server) as idle, Client(server) as half, Client(server) as body:
+        assert idle.get("/a.txt", "Connection: keep-alive\r\n").answer()["Connection"] == "Keep-Alive"
+        half.send("GET /a.txt HTTP/1.1\r\nHo")
+        body.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+        assert body.head().status == 200
+        server.graceful()
+        body.send("def")
+        assert b"def" in body.rest()
+        half.send("st: a\r\n\r\n")
+        a = half.answer()
+        assert (a.body, a["Connection"]) == (b"first\n", "close")
+        assert half.is_closed()
+        try:
+            a = idle.get("/a.txt", "Connection: keep-alive\r\n").answer()
+        except (AssertionError, OSError):
+            pass  # closed while idle
+        else:
+            assert (a.body, a["Connection"]) == (b"first\n", "close")
+    assert server.get("/a.txt").body == b"first\n"
