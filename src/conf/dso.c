@@ -21,6 +21,14 @@ static bool file_names(const struct mu_conf_fs *fs, struct mu_str path, struct m
     return is_found;
 }
 
+bool mu_dso_is_ours(struct mu_arena *a, const struct mu_conf_fs *fs, struct mu_str path,
+                    struct mu_str name)
+{
+    struct mu_str symbol = mu_str_cat(a, MU_S("mu_module_"), name);
+
+    return symbol.p && file_names(fs, path, symbol);
+}
+
 struct mu_module *mu_dso_open(struct mu_arena *a, const struct mu_conf_fs *fs, struct mu_str path,
                               struct mu_str name, void **handle, struct mu_str *why)
 {

@@ -124,24 +124,44 @@ enum mu_rc mu_modules_begin(struct mu_config *c)
 
 /* ---- DSOs ---- */
 
-/* Where the file is: as given, else in the module folder. {NULL,0}: nowhere. */
-static struct mu_str dso_path(struct mu_config *c, struct mu_str path)
+/* Where the file is as given. {NULL,0}: nowhere. */
+static struct mu_str given_path(struct mu_config *c, struct mu_str path)
 {
     const struct mu_conf_fs *fs = c->priv->fs;
     struct mu_str found = mu_conf_path(c, path);
 
-    if (found.p && fs->kind(fs->arg, found.p) == MU_FS_FILE)
-        return found;
+    return found.p && fs->kind(fs->arg, found.p) == MU_FS_FILE ? found : MU_STR_NULL;
+}
+
+/* The file of that name in the module folder. {NULL,0}: there is none. */
+static struct mu_str own_path(struct mu_config *c, struct mu_str path)
+{
+    const struct mu_conf_fs *fs = c->priv->fs;
+    struct mu_str found;
+
     if (!c->priv->opts->module_dir)
         return MU_STR_NULL;
     found = mu_path_join(c->arena, mu_str_c(c->priv->opts->module_dir), mu_path_base(path));
     return found.p && fs->kind(fs->arg, found.p) == MU_FS_FILE ? found : MU_STR_NULL;
 }
 
+/*
+ * The file that is named, else the one of that name in the module folder. That one is also taken
+ * when the named one is httpd's: Debian's mods-available names its own mod_mpm_event.so.
+ */
+static struct mu_str dso_path(struct mu_config *c, struct mu_str name, struct mu_str path)
+{
+    struct mu_str given = given_path(c, path), own = own_path(c, path);
+
+    if (!given.p)
+        return own;
+    return own.p && !mu_dso_is_ours(c->arena, c->priv->fs, given, name) ? own : given;
+}
+
 static bool load_dso(struct mu_config *c, struct mu_str name, struct mu_str path,
                      struct mu_str *why)
 {
-    struct mu_str found = dso_path(c, path);
+    struct mu_str found = dso_path(c, name, path);
     void *handle = NULL;
     struct mu_module *m;
     struct mu_loaded *l;
@@ -153,9 +173,7 @@ static bool load_dso(struct mu_config *c, struct mu_str name, struct mu_str path
         return false;
     }
     m = mu_dso_open(c->arena, c->priv->fs, found, name, &handle, why);
-    if (!m)
-        return false;
-    l = put_on(c, name, m);
+    l = m ? put_on(c, name, m) : NULL;
     if (!l)
         return false;
     m->is_shared = true;

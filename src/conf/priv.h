@@ -203,6 +203,9 @@ bool mu_module_is_mpm(struct mu_str name);
 /** The table row of a directive that is on; NULL when there is none. */
 const struct mu_known *mu_directive_find(struct mu_config *c, struct mu_str name);
 
+/** Is the file a module for Muster, as far as its symbols tell? It is not loaded. */
+bool mu_dso_is_ours(struct mu_arena *a, const struct mu_conf_fs *fs, struct mu_str path,
+                    struct mu_str name);
 /** dlopen `path` and take mu_module_<name> out of it. On failure *why says so (in `a`). */
 struct mu_module *mu_dso_open(struct mu_arena *a, const struct mu_conf_fs *fs, struct mu_str path,
                               struct mu_str name, void **handle, struct mu_str *why);

@@ -86,10 +86,15 @@ static bool any_matches(const struct mu_headers *in, enum mu_header_id id,
     return false;
 }
 
+/* Old clients append "; length=123" to the date; httpd lets them. */
 static bool date_of(const struct mu_headers *in, enum mu_header_id id, int64_t *sec)
 {
     struct mu_str value = mu_headers_get_id(in, id);
+    ssize_t end = mu_str_chr(value, ';');
 
+    if (end >= 0) {
+        value = mu_ch_trim_ows(mu_str_sub(value, 0, (size_t)end));
+    }
     return value.p && mu_http_date_parse(value, sec);
 }
 

@@ -62,6 +62,10 @@ static enum mu_rc take_version(struct mu_h1_pass *pass, struct mu_str s)
 /* A line without a version is a simple request of HTTP/0.9: GET and nothing else. */
 static enum mu_rc take_simple(struct mu_h1_pass *pass)
 {
+    /* "GET HTTP/1.1" lacks a target rather than a version: its sender wants to see a head. */
+    if (mu_str_starts(pass->head->target, MU_S("HTTP/"))) {
+        return mu_h1_bad(pass, "request line without a target");
+    }
     if (!pass->limits->may_09) {
         return mu_h1_bad(pass, "HTTP/0.9 request");
     }

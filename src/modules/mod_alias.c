@@ -200,6 +200,20 @@ static bool status_word(struct mu_str s, enum mu_status *status)
     return true;
 }
 
+/* "scheme:…", whatever the scheme: the client may know more of them than the server. */
+static bool has_scheme(struct mu_str url)
+{
+    ssize_t colon = mu_str_chr(url, ':');
+
+    for (ssize_t i = 0; i < colon; i++) {
+        char c = mu_lower(url.p[i]);
+
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '+' && c != '-' && c != '.')
+            return false;
+    }
+    return colon > 0;
+}
+
 static bool is_redirect(enum mu_status s)
 {
     return s >= MU_300_MULTIPLE_CHOICES && s < MU_400_BAD_REQUEST;
@@ -237,7 +251,7 @@ static enum mu_rc add_redirect(struct mu_cmd *cmd, struct alias_conf *c, enum mu
     }
     if (n == 2) {
         e->to = args[1];
-        if (!is_regex && !mu_uri_is_absolute(e->to) && !mu_str_starts(e->to, MU_S("/")))
+        if (!is_regex && !has_scheme(e->to) && !mu_str_starts(e->to, MU_S("/")))
             return mu_cmd_error(cmd, "'%.*s' is neither a URL nor a path that begins with '/'",
                                 MU_FMT(e->to));
     }
@@ -332,6 +346,12 @@ static enum mu_status answer_redirect(struct mu_req *r, const struct alias_conf 
 {
     if (!is_redirect(status))
         return status;
+    if (!mu_str_starts(to, MU_S("/")) && !has_scheme(to)) {
+        MU_LOG(&r->log, "alias", MU_LOG_ERR, "MU1000",
+               "cannot redirect '%.*s' to '%.*s': that is neither a URL nor a path that begins with '/'",
+               MU_FMT(r->path), MU_FMT(to));
+        return MU_500_INTERNAL_SERVER_ERROR;
+    }
     if (mu_str_starts(to, MU_S("/")) && !c->is_relative)
         to = mu_req_url(r, to);
     if (r->query.p && mu_str_chr(to, '?') < 0)

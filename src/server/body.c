@@ -49,6 +49,7 @@ static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got
     uint64_t limit = (uint64_t)mu_core_of(r->conf)->limit_body;
     enum mu_rc rc;
 
+    *got = 0;
     if (limit > 0 && (x->body_taken > limit ||
                       (x->req.body_len > 0 && (uint64_t)x->req.body_len > limit)))
         return over_limit(r, limit);

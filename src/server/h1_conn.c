@@ -201,6 +201,15 @@ static void h1_open(struct mu_conn *c)
     read_on(c);
 }
 
+/** Read on after the poller announced bytes: what comes first had begun to arrive when this turn began. */
+static void read_announced(struct mu_conn *c)
+{
+    if (mu_h1_next(c) != MU_H1_READY)
+        return;
+    mu_h1_of(c)->x->x.was_waiting = true;
+    start(c);
+}
+
 static void h1_ready(struct mu_conn *c, unsigned events)
 {
     struct mu_h1 *h = mu_h1_of(c);
@@ -209,7 +218,7 @@ static void h1_ready(struct mu_conn *c, unsigned events)
     case MU_H1_HEAD:
     case MU_H1_IDLE:
         if (events & (MU_READABLE | MU_HANGUP))
-            read_on(c);
+            read_announced(c);
         return;
     case MU_H1_RUN:
         /* A client that has merely finished sending still gets its answer. */

@@ -31,7 +31,6 @@ struct plan {
     struct mu_str ctype, languages;
     struct mu_str said; /**< Connection as the handler set it (Upgrade) */
     bool has_content; /**< the fields that describe a body are sent */
-    bool is_304;
     bool keeps;
     bool says_keepalive;
     int64_t left;     /**< requests that may still follow; 0: no limit is announced */
@@ -88,7 +87,6 @@ static void make_plan(struct mu_h1_exchange *x, const struct mu_req *r, struct p
     p->left = core->max_keepalive_requests > 0
                   ? core->max_keepalive_requests - x->x.conn->keepalives
                   : 0;
-    p->is_304 = r->status == MU_304_NOT_MODIFIED;
     p->has_content = !mu_status_has_no_body(r->status);
     p->ctype = p->has_content ? r->content_type : MU_STR_NULL;
     if (!p->keeps)
@@ -96,7 +94,7 @@ static void make_plan(struct mu_h1_exchange *x, const struct mu_req *r, struct p
     mu_h1_of(x->x.conn)->keepalive_ms = (uint32_t)core->keepalive_timeout_ms;
 }
 
-/** Fields of an answer without a body that only describe the body. 304 repeats what a cache needs, and no more. */
+/** The server's own fields, and of an answer without a body what only describes the body. */
 static bool is_left_out(const struct plan *p, const struct mu_header *f)
 {
     if (f->id == MU_H_CONNECTION || f->id == MU_H_KEEP_ALIVE || f->id == MU_H_TRANSFER_ENCODING ||
@@ -106,8 +104,7 @@ static bool is_left_out(const struct plan *p, const struct mu_header *f)
         return false;
     if (f->id == MU_H_CONTENT_TYPE || f->id == MU_H_CONTENT_ENCODING || f->id == MU_H_CONTENT_LANGUAGE)
         return true;
-    return p->is_304 && (f->id == MU_H_LAST_MODIFIED || f->id == MU_H_ACCEPT_RANGES ||
-                         f->id == MU_H_CONTENT_RANGE);
+    return f->id == MU_H_CONTENT_RANGE;
 }
 
 /** Bytes of the fields of a table; those that must not be written are cut out of it. */
@@ -139,7 +136,7 @@ static struct mu_str join_languages(struct mu_req *r)
     struct mu_str s = r->languages.n > 0 ? r->languages.v[0] : MU_STR_NULL;
 
     for (size_t i = 1; i < r->languages.n && s.p; i++)
-        s = mu_str_cat(r->arena, s, MU_S(", "), r->languages.v[i]);
+        s = mu_str_cat(r->arena, s, MU_S(","), r->languages.v[i]);
     return s;
 }
 
@@ -191,11 +188,11 @@ static void put_out_table(struct out *o, const struct mu_req *r, const struct pl
         put_length(o, (uint64_t)r->content_length);
 }
 
-static void put_validators(struct out *o, const struct mu_req *r, const struct plan *p)
+static void put_validators(struct out *o, const struct mu_req *r)
 {
     char date[29];
 
-    if (r->last_modified >= 0 && !p->is_304 && !mu_headers_find(&r->out, MU_H_LAST_MODIFIED)) {
+    if (r->last_modified >= 0 && !mu_headers_find(&r->out, MU_H_LAST_MODIFIED)) {
         mu_http_date(r->last_modified, date);
         put_field(o, MU_S("Last-Modified"), (struct mu_str){ date, sizeof(date) });
     }
@@ -267,7 +264,7 @@ struct mu_str mu_h1_head_make(struct mu_h1_exchange *x, size_t room)
         return MU_STR_NULL;
     put_status(&o, r);
     put_table(&o, &r->out_always);
-    put_validators(&o, r, &p);
+    put_validators(&o, r);
     put_out_table(&o, r, &p);
     put_connection(&o, x, &p);
     put_content(&o, r, &p);

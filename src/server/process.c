@@ -368,11 +368,21 @@ static enum mu_status answer_star(struct mu_req *r)
     return r->method == MU_M_OPTIONS ? mu_resp_empty(r, MU_200_OK) : MU_400_BAD_REQUEST;
 }
 
+/* No tunnels here: what other methods could do is what Allow says. */
+static enum mu_status refuse_connect(struct mu_req *r)
+{
+    const struct mu_handler_entry *e = mu_routing_of(r->vhost)->server->default_handlers;
+
+    for (; e; e = e->next)
+        r->methods_allowed |= e->handler->methods;
+    return MU_405_METHOD_NOT_ALLOWED;
+}
+
 static enum mu_status begin(struct mu_exchange *x)
 {
     struct mu_req *r = &x->req;
     enum mu_status status = choose_server(r);
-    bool is_star = mu_str_eq(x->raw_path, MU_S("*"));
+    bool is_star = mu_str_eq(x->raw_path, MU_S("*")), is_connect = r->method == MU_M_CONNECT;
 
     r->log.log = mu_vhost_log(r->vhost);
     if (mu_req_begin(r) != MU_OK) {
@@ -385,7 +395,7 @@ static enum mu_status begin(struct mu_exchange *x)
                x->bad_reason ? x->bad_reason : "malformed head");
         return x->bad;
     }
-    if (is_star)
+    if (is_star || is_connect)
         r->path = x->raw_path;
     else if (status == MU_STATUS_NONE)
         status = decode_path(x);
@@ -397,6 +407,8 @@ static enum mu_status begin(struct mu_exchange *x)
         status = mu_req_hooks(r, MU_PHASE_POST_READ);
     if (status == MU_STATUS_NONE && is_star)
         status = answer_star(r);
+    if (status == MU_STATUS_NONE && is_connect)
+        status = refuse_connect(r);
     return status;
 }
 

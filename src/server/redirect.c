@@ -134,10 +134,8 @@ enum mu_status mu_error_redirect(struct mu_req *r, struct mu_str path, struct mu
     }
     mu_core_req(n)->is_error = true;
     mu_req_env_set(n, MU_S("REQUEST_METHOD"), r->method_name);
-    if (n->method != MU_M_GET && n->method != MU_M_HEAD) {
-        n->method = MU_M_GET;
-        n->method_name = MU_S("GET");
-    }
+    n->method = MU_M_GET; /* of HEAD too, as in httpd; is_head keeps the body away */
+    n->method_name = MU_S("GET");
     n->has_body = false; /* it belongs to the request that failed */
     n->body_len = 0;
     return mu_req_answer(n);

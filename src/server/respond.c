@@ -210,12 +210,22 @@ static enum mu_status send_whole(struct mu_req *r, const struct mu_body_source *
     return r->status;
 }
 
+/* Range is no list: two of them say nothing (RFC 9110 section 5.3). */
+static bool has_one_range(const struct mu_headers *h)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < h->n; i++)
+        n += h->v[i].id == MU_H_RANGE;
+    return n == 1;
+}
+
 /* RFC 9110 section 14.2: Range is defined for GET alone. */
 static bool wants_range(struct mu_req *r)
 {
     const struct mu_validators v = { r->etag, r->last_modified, true, r->time_us / 1000000 };
 
-    return (r->in.seen >> MU_H_RANGE & 1) && r->status == MU_200_OK && r->method == MU_M_GET &&
+    return (r->in.seen >> MU_H_RANGE & 1) && has_one_range(&r->in) && r->status == MU_200_OK && r->method == MU_M_GET &&
            !r->is_no_range && !r->main && !r->output &&
            mu_core_req(r)->phases->core->ranges.max_ranges > 0 && mu_if_range(&r->in, &v);
 }

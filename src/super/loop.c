@@ -200,6 +200,13 @@ static void begin_graceful_stop(struct mu_super *s)
     stop_all(s, MU_STOP_GRACEFUL);
 }
 
+void mu_super_announce(const struct mu_super *s)
+{
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_NOTICE, "MU0753", "Muster/" MU_VERSION " configured -- resuming normal operations");
+    MU_LOG(NULL, "core", MU_LOG_NOTICE, "MU0754", "generation %llu: MPM %s, at most %u children of %u workers",
+           (unsigned long long)s->now->number, s->mpm->name, s->limits.children_max, s->limits.workers_per_child);
+}
+
 /* The children of the start are there (or as many as there will be): the server runs. */
 static void come_up(struct mu_super *s)
 {
@@ -214,9 +221,7 @@ static void come_up(struct mu_super *s)
     mu_doors_close_unwanted(s);
     mu_takeover_done(s);
     mu_pipelog_retire_unclaimed();
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_NOTICE, "MU0753", "Muster/" MU_VERSION " configured -- resuming normal operations");
-    MU_LOG(NULL, "core", MU_LOG_NOTICE, "MU0754", "generation %llu: MPM %s, at most %u children of %u workers",
-           (unsigned long long)s->now->number, s->mpm->name, s->limits.children_max, s->limits.workers_per_child);
+    mu_super_announce(s);
     (void)mu_sd_ready(NULL);
     if (s->parent_fd >= 0) {
         (void)!write(s->parent_fd, "+", 1);

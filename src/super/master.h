@@ -171,6 +171,8 @@ MU_NODISCARD enum mu_rc mu_super_begin(struct mu_super *s, uint64_t number);
 int mu_super_loop(struct mu_super *s);
 bool mu_super_signals(struct mu_super *s);
 void mu_super_reap(struct mu_super *s);
+/** The log lines that say that this generation serves. */
+void mu_super_announce(const struct mu_super *s);
 
 /* maintain.c */
 /** Spare arithmetic, replacements, back-off; `is_tick` once a second. */

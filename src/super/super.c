@@ -249,6 +249,7 @@ static int run_single(struct mu_super *s)
     int status;
 
     mu_view_set(s);
+    mu_super_announce(s);
     status = mu_super_single(s);
     if (s->pid_path && unlink(s->pid_path) != 0)
         MU_LOG(NULL, "core", MU_LOG_INFO, "MU0790", "PidFile %s stays: %s", s->pid_path, strerror(errno));

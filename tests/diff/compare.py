@@ -25,37 +25,46 @@ def shorten(value):
     return text if len(text) < 2000 else text[:1960] + "… (%d characters)" % len(text)
 
 
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
 class KeptList:
     """differences.toml: what is kept, why, and whether it was seen."""
 
     def __init__(self, path):
         with open(path, "rb") as f:
-            data = tomllib.load(f)
-        self.entries = data.get("difference", [])
+            self.entries = tomllib.load(f).get("difference", [])
         for entry in self.entries:
-            entry["seen"] = False
             missing = {"case", "request", "part", "reason"} - entry.keys()
             if missing:
                 raise ValueError("%s: a difference without %s: %s" % (path, ", ".join(sorted(missing)), entry))
+            for key in ("case", "request", "part"):
+                entry[key] = as_list(entry[key])
+            entry["unseen"] = {(key, value) for key in ("case", "request", "part") for value in entry[key]}
 
     def keeps(self, case, difference):
-        """Is this difference listed? Marks the entry as seen."""
+        """Is this difference listed? Marks what lists it as seen."""
         for entry in self.entries:
-            parts = entry["part"] if isinstance(entry["part"], list) else [entry["part"]]
-            names = entry["request"] if isinstance(entry["request"], list) else [entry["request"]]
-            if entry["case"] == case and matches(difference.part, parts) and matches(difference.request, names):
-                if all(entry.get(side, value) == value for side, value in (
-                        ("apache", text(difference.apache)), ("muster", text(difference.muster)))):
-                    entry["seen"] = True
-                    return True
+            names = matching(difference.request, entry["request"])
+            parts = matching(difference.part, entry["part"])
+            if case in entry["case"] and names and parts and self.same_values(entry, difference):
+                entry["unseen"] -= {("case", case)} | {("request", n) for n in names} | {("part", p) for p in parts}
+                return True
         return False
 
+    def same_values(self, entry, difference):
+        return (entry.get("apache", text(difference.apache)) == text(difference.apache) and
+                entry.get("muster", text(difference.muster)) == text(difference.muster))
+
     def stale(self, cases):
-        return [e for e in self.entries if not e["seen"] and e["case"] in cases]
+        """What is listed and did not occur: (cases, the unseen values)."""
+        return [("/".join(e["case"]), ", ".join("%s %s" % pair for pair in sorted(e["unseen"])))
+                for e in self.entries if e["unseen"] and set(e["case"]) <= set(cases)]
 
 
-def matches(name, patterns):
-    return any(name == p or fnmatch.fnmatchcase(name, p) for p in patterns)
+def matching(name, patterns):
+    return [p for p in patterns if name == p or fnmatch.fnmatchcase(name, p)]
 
 
 def text(value):

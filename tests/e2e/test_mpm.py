@@ -123,8 +123,8 @@ def test_numbers_are_clamped_with_a_warning(make, config, mpms, said):
 # Who serves
 
 def test_many_connections_at_once(serve):
-    server = serve("KeepAliveTimeout 600\n" + capacity(30))
-    stack, connections = held(server, 30)
+    server = serve("KeepAliveTimeout 600\n" + capacity(12))
+    stack, connections = held(server, 12)
     with stack:
         for s in connections:
             assert ask(s).startswith(b"HTTP/1.1 200")
@@ -324,7 +324,7 @@ def test_a_request_in_progress_is_finished_when_its_child_goes(serve):
 
 def test_restart_with_connections_in_every_state(serve):
     """Idle, in the middle of a head, and not begun: all are answered or closed in order."""
-    server = serve("KeepAliveTimeout 600\n" + capacity(12 if MPM == "prefork" else 12))
+    server = serve("KeepAliveTimeout 600\n" + capacity(12))
     stack, (idle,) = held(server, 1)
     with stack, server.connect() as half, server.connect() as silent:
         half.sendall(b"GET / HTTP/1.1\r\nHo")

@@ -25,8 +25,12 @@ class Mux:
     def __exit__(self, *_):
         self.s.close()
 
+    @staticmethod
+    def bytes(stream, kind, payload=b""):
+        return struct.pack(">IB", stream, kind) + struct.pack(">I", len(payload))[1:] + payload
+
     def send(self, stream, kind, payload=b""):
-        self.s.sendall(struct.pack(">IB", stream, kind) + struct.pack(">I", len(payload))[1:] + payload)
+        self.s.sendall(self.bytes(stream, kind, payload))
 
     def open(self, stream, path, kind=OPEN):
         self.streams[stream] = {"status": None, "body": b"", "credit": 0, "end": None}
@@ -119,9 +123,8 @@ def test_streams_take_turns(mux):
         for s in (1, 2, 3):
             m.open(s, "/large")
         m.until(lambda: all(len(s["body"]) == WINDOW for s in m.streams.values()))
-        for s in (1, 2, 3):
-            m.credit(s, LARGE)
         m.order.clear()
+        m.s.sendall(b"".join(m.bytes(s, CREDIT, struct.pack(">I", LARGE)) for s in (1, 2, 3)))
         m.ended(1, 2, 3)
         # Each has begun long before the first is through.
         assert all(s in m.order[:len(m.order) // 2] for s in (1, 2, 3))

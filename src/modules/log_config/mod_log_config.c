@@ -150,7 +150,7 @@ static enum mu_rc resolve(struct mu_config *config, struct mu_arena *a, struct l
             if (!text.p)
                 text = c->transfer_format.p ? c->transfer_format : COMMON_FORMAT;
             named = c->formats ? mu_map_get(c->formats, text) : NULL;
-            if (!named && mu_str_eq(text, MU_S("common")))
+            if (!named && (mu_str_eq(text, MU_S("common")) || mu_str_eq(text, MU_S("CLF"))))
                 text = COMMON_FORMAT;
             log->format = log_format_compile(a, named ? *named : text, &err);
             if (!log->format)

@@ -305,7 +305,7 @@ static enum mu_rc mux_write(struct mu_exchange *x, const struct mu_chunk *chunks
 {
     enum mu_rc rc = MU_OK;
 
-    if (x->is_ended || x->is_aborted)
+    if (x->is_ended || x->is_aborted || stream_of(x)->is_cancelled || mux_of(x->conn)->is_dead)
         return MU_GONE;
     if (!x->is_head_sent)
         put_head(x);
