@@ -15,6 +15,7 @@
 #include <server/core_conf.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -139,6 +140,9 @@ void mu_startup_begin(struct mu_cli *c)
     bool is_first = c->super.rehearse_fd < 0 && c->super.takeover_fd < 0;
 
     cli = c;
+    /* The image before, executed again through a descriptor, would be called by its number. */
+    if (c->super.is_fallback)
+        prctl(PR_SET_NAME, mu_cli_name(c->super.argv));
     c->super.config.report = report;
     c->super.prepare = is_first || c->super.rehearse_fd >= 0 ? prepare : mu_server_prepare;
     if (!is_first)

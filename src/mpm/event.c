@@ -24,8 +24,8 @@ enum {
     LISTENERS_MAX = 256,
     FILE_THREADS = 4,
     TICK_MS = 1000,
-    SKIP_MS = 1,          /* how long a listener that is far ahead leaves accepting to its siblings */
-    FAR_AHEAD = 32,       /* connections more than a sibling has on average */
+    SKIP_MS = 1,    /* how long a listener that is far ahead leaves accepting to its siblings */
+    FAR_AHEAD = 32, /* connections more than a sibling has on average */
     SIBLINGS_AGE_MS = 10, /* how old what is known of siblings may be */
     LIMIT_RETRY_MS = 20,  /* when requests, not connections, are at their limit */
 };
@@ -46,7 +46,7 @@ struct listener {
     struct mu_conn_host host;
     struct mu_gate gate;
     bool is_good, is_leaving;
-    bool has_last_call; /* set before `leave` is posted: the end is a graceful one */
+    bool has_last_call;        /* set before `leave` is posted: the end is a graceful one */
     _Atomic uint32_t open;     /* connections; read by siblings */
     _Atomic uint32_t permille; /* of the last second spent outside of waiting */
     struct mu_timer tick;
@@ -68,7 +68,8 @@ struct events {
     uint32_t n, started, threads;
     enum mu_stop stopping;
     _Atomic uint64_t served;
-    uint32_t away, ended; /* listeners that watch no sockets, threads that are through (first listener's thread) */
+    uint32_t away,
+        ended; /* listeners that watch no sockets, threads that are through (first listener's thread) */
     struct mu_post enough;
     _Atomic bool is_enough;
 
@@ -77,7 +78,8 @@ struct events {
     uint32_t begun;
 };
 
-static enum mu_rc set_listener_threads(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+static enum mu_rc set_listener_threads(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                       size_t n)
 {
     struct event_conf *c = conf;
     uint64_t v;
@@ -88,7 +90,8 @@ static enum mu_rc set_listener_threads(struct mu_cmd *cmd, void *conf, const str
         return MU_OK;
     }
     if (!mu_str_u64(args[0], &v) || v < 1 || v > LISTENERS_MAX)
-        return mu_cmd_error(cmd, "ListenerThreads \"%.*s\": allowed are auto and 1 to %d", MU_FMT(args[0]), LISTENERS_MAX);
+        return mu_cmd_error(cmd, "ListenerThreads \"%.*s\": allowed are auto and 1 to %d",
+                            MU_FMT(args[0]), LISTENERS_MAX);
     c->listener_threads = (int64_t)v;
     return MU_OK;
 }
@@ -103,8 +106,9 @@ static enum mu_rc set_factor(struct mu_cmd *cmd, void *conf, const struct mu_str
 
     (void)n;
     if (!text || rest == text || *rest || !(v > 0 && v <= 1e6))
-        return mu_cmd_error(cmd, "AsyncRequestWorkerFactor \"%.*s\": a number above 0 is needed, such as 2 or 0.5",
-                            MU_FMT(args[0]));
+        return mu_cmd_error(
+            cmd, "AsyncRequestWorkerFactor \"%.*s\": a number above 0 is needed, such as 2 or 0.5",
+            MU_FMT(args[0]));
     c->factor_permille = (int64_t)(v * 1000);
     return MU_OK;
 }
@@ -112,15 +116,21 @@ static enum mu_rc set_factor(struct mu_cmd *cmd, void *conf, const struct mu_str
 static const struct mu_directive directives[] = {
     MU_MPM_DIRECTIVES(struct mu_mpm_numbers),
     MU_MPM_THREAD_DIRECTIVES(struct mu_mpm_numbers),
-    MU_DIR_CUSTOM("ListenerThreads", struct event_conf, listener_threads, MU_IN_GLOBAL, 1, 1, set_listener_threads,
-                  "Listener threads of a child process, or auto: as many as it takes to cover the cores"),
-    MU_DIR_CUSTOM("AsyncRequestWorkerFactor", struct event_conf, factor_permille, MU_IN_GLOBAL, 1, 1, set_factor,
-                  "Connections a child may hold beyond ThreadsPerChild, for each idle worker; no limit when it is not set"),
-    MU_DIR_FLAG("EventRequestLimit", struct event_conf, has_request_limit, MU_IN_GLOBAL,
-                "On: MaxRequestWorkers bounds all requests, not only those that run on worker threads"),
+    MU_DIR_CUSTOM(
+        "ListenerThreads", struct event_conf, listener_threads, MU_IN_GLOBAL, 1, 1,
+        set_listener_threads,
+        "Listener threads of a child process, or auto: as many as it takes to cover the cores"),
+    MU_DIR_CUSTOM(
+        "AsyncRequestWorkerFactor", struct event_conf, factor_permille, MU_IN_GLOBAL, 1, 1,
+        set_factor,
+        "Connections a child may hold beyond ThreadsPerChild, for each idle worker; no limit when it is not set"),
+    MU_DIR_FLAG(
+        "EventRequestLimit", struct event_conf, has_request_limit, MU_IN_GLOBAL,
+        "On: MaxRequestWorkers bounds all requests, not only those that run on worker threads"),
     MU_DIR_END
 };
-static_assert(offsetof(struct event_conf, numbers) == 0, "the shared directives name fields of numbers");
+static_assert(offsetof(struct event_conf, numbers) == 0,
+              "the shared directives name fields of numbers");
 
 static void init(void *conf)
 {
@@ -131,7 +141,8 @@ static void init(void *conf)
 }
 
 static const struct mu_mpm mpm;
-MU_MODULE(mpm_event, .conf_size = sizeof(struct event_conf), .directives = directives, .init = init, .mpm = &mpm);
+MU_MODULE(mpm_event, .conf_size = sizeof(struct event_conf), .directives = directives, .init = init,
+          .mpm = &mpm);
 
 static uint32_t core_count(void)
 {
@@ -176,7 +187,8 @@ static uint32_t siblings_average(struct listener *l)
     for (uint32_t i = 0; i < places; i++) {
         const struct mu_score_child *c = mu_scoreboard_child(sb, i);
 
-        if (i == e->child->index || !load(&c->pid) || atomic_load_explicit(&c->is_stopping, memory_order_relaxed))
+        if (i == e->child->index || !load(&c->pid) ||
+            atomic_load_explicit(&c->is_stopping, memory_order_relaxed))
             continue;
         sum += load(&c->connections);
         n += e->n;
@@ -211,7 +223,8 @@ static bool is_full(const struct events *e)
     for (uint32_t i = 0; i < e->n; i++)
         open += load(&e->v[i].open);
     open -= closing < open ? closing : open;
-    return open * 1000 >= (uint64_t)e->threads * 1000 + (uint64_t)(e->threads - busy) * (uint64_t)e->conf->factor_permille;
+    return open * 1000 >= (uint64_t)e->threads * 1000 +
+                              (uint64_t)(e->threads - busy) * (uint64_t)e->conf->factor_permille;
 }
 
 /* MaxConnectionsPerChild is reached. */
@@ -256,7 +269,8 @@ static void on_closed(struct mu_conn_host *h)
     end_if_empty(l);
 }
 
-static void on_accept(struct mu_gate *g, int fd, const struct mu_listener *from, const struct mu_addr *peer)
+static void on_accept(struct mu_gate *g, int fd, const struct mu_listener *from,
+                      const struct mu_addr *peer)
 {
     struct listener *l = g->mpm;
     struct events *e = l->all;
@@ -283,7 +297,8 @@ static void measure(struct listener *l)
 
     mu_reactor_load(l->reactor, &busy_ns, &turns);
     permille = passed_us > 0 ? (busy_ns - l->busy_ns) / (uint64_t)passed_us : 0;
-    atomic_store_explicit(&l->permille, permille > 1000 ? 1000 : (uint32_t)permille, memory_order_relaxed);
+    atomic_store_explicit(&l->permille, permille > 1000 ? 1000 : (uint32_t)permille,
+                          memory_order_relaxed);
     l->busy_ns = busy_ns;
     l->tick_us = now_us;
 }
@@ -298,7 +313,8 @@ static void publish(struct events *e)
     atomic_store_explicit(&e->score->busy_permille, most, memory_order_relaxed);
     atomic_store_explicit(&e->score->offload_queued, queued, memory_order_relaxed);
     busy = load(&e->score->busy);
-    atomic_store_explicit(&e->score->idle, busy < e->threads ? e->threads - busy : 0, memory_order_relaxed);
+    atomic_store_explicit(&e->score->idle, busy < e->threads ? e->threads - busy : 0,
+                          memory_order_relaxed);
 }
 
 static void on_tick(struct mu_timer *t)
@@ -316,8 +332,10 @@ static void note_gone(void *arg)
 {
     struct events *e = arg;
 
-    if (++e->away == e->n)
+    if (++e->away == e->n) {
         mu_child_close_listeners(e->child);
+        mu_child_leaving(e->child);
+    }
     end_if_empty(&e->v[0]);
 }
 
@@ -373,22 +391,22 @@ static void on_stop(struct mu_stop_watch *s, enum mu_stop how)
     leave_all(MU_CONTAINER_OF(s, struct events, stop), how);
 }
 
-/* MaxConnectionsPerChild: gone by itself, a successor may start while the last connections are served. */
+/* MaxConnectionsPerChild: a successor may start while the last connections are served. */
 static void on_enough(void *arg)
 {
     struct events *e = arg;
 
-    if (e->stopping != MU_STOP_NONE)
-        return;
-    mu_child_leaving(e->child);
-    leave_all(e, MU_STOP_GRACEFUL);
+    if (e->stopping == MU_STOP_NONE)
+        leave_all(e, MU_STOP_GRACEFUL);
 }
 
 static bool listener_begin(struct listener *l)
 {
     struct events *e = l->all;
-    struct mu_reactor_opts opts = { .backend = MU_BACKEND_EPOLL, .max_fibers = mu_mpm_fibers(&e->conf->numbers, e->n),
-                                    .workers = e->workers, .files = e->files };
+    struct mu_reactor_opts opts = { .backend = MU_BACKEND_EPOLL,
+                                    .max_fibers = mu_mpm_fibers(&e->conf->numbers, e->n),
+                                    .workers = e->workers,
+                                    .files = e->files };
     uint32_t index = (uint32_t)(l - e->v);
     uint32_t first = (uint32_t)((uint64_t)e->threads * index / e->n);
     uint32_t next = (uint32_t)((uint64_t)e->threads * (index + 1) / e->n);
@@ -396,10 +414,17 @@ static bool listener_begin(struct listener *l)
     l->reactor = mu_reactor_create(&opts);
     if (!l->reactor)
         return false;
-    l->host = (struct mu_conn_host){ .reactor = l->reactor, .config = e->child->config, .score = e->score,
-                                     .slots = mu_scoreboard_slot(e->child->scoreboard, e->child->index, first),
-                                     .slots_n = next - first, .mpm = l, .on_closed = on_closed };
-    l->gate = (struct mu_gate){ .child = e->child, .mpm = l, .may_accept = may_accept, .on_accept = on_accept };
+    l->host = (struct mu_conn_host){ .reactor = l->reactor,
+                                     .config = e->child->config,
+                                     .score = e->score,
+                                     .slots = mu_scoreboard_slot(e->child->scoreboard,
+                                                                 e->child->index, first),
+                                     .slots_n = next - first,
+                                     .mpm = l,
+                                     .on_closed = on_closed };
+    l->gate = (struct mu_gate){
+        .child = e->child, .mpm = l, .may_accept = may_accept, .on_accept = on_accept
+    };
     mu_timer_init(&l->tick, on_tick);
     if (mu_conn_host_init(&l->host) != MU_OK || mu_gate_open(&l->gate, l->reactor) != MU_OK)
         return false;
@@ -479,7 +504,8 @@ static bool start(struct events *e, struct mu_child *child)
     e->enough = (struct mu_post){ .fn = on_enough, .arg = e };
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->changed, NULL);
-    e->workers = mu_worker_pool_create(e->threads, mu_mpm_common_of(child->config).thread_stack_size);
+    e->workers =
+        mu_worker_pool_create(e->threads, mu_mpm_common_of(child->config).thread_stack_size);
     e->files = mu_worker_pool_create(FILE_THREADS, 0);
     e->v = calloc(e->n, sizeof(*e->v));
     if (!e->workers || !e->files || !e->v)
@@ -501,8 +527,9 @@ static int child_main(struct mu_child *child)
     if (mu_server_child_start(child->config, child->scoreboard) != MU_OK)
         return MU_CHILD_FAILED;
     if (!start(&e, child)) {
-        MU_LOG(NULL, mu_module_mpm_event.name, MU_LOG_ALERT, "MU0820", "cannot start %u listener and %u worker threads: %s", e.n,
-               e.threads, strerror(errno));
+        MU_LOG(NULL, mu_module_mpm_event.name, MU_LOG_ALERT, "MU0820",
+               "cannot start %u listener and %u worker threads: %s", e.n, e.threads,
+               strerror(errno));
         _exit(MU_CHILD_FAILED);
     }
     mu_child_ready(child);
@@ -519,6 +546,8 @@ static int child_main(struct mu_child *child)
     return 0;
 }
 
-static const struct mu_mpm mpm = {
-    .name = "event", .is_threaded = true, .is_async = true, .limits = limits, .child_main = child_main
-};
+static const struct mu_mpm mpm = { .name = "event",
+                                   .is_threaded = true,
+                                   .is_async = true,
+                                   .limits = limits,
+                                   .child_main = child_main };

@@ -17,7 +17,8 @@
 enum {
     STARVED_RETRY_MS = 500, /* the descriptors may be lacking in the whole system */
     STARVED_LOG_MS = 10000,
-    RESERVE_MIN = 8, /* descriptors that connections leave to files and backends: an eighth, within these */
+    RESERVE_MIN =
+        8, /* descriptors that connections leave to files and backends: an eighth, within these */
     RESERVE_MAX = 512,
     ERROR_REST_MS = 100,
     STOP_AGAIN_MS = 200,
@@ -93,9 +94,10 @@ static void starve(struct mu_gate *g, const struct mu_listener *l, const char *w
 
     if (!g->logged_ms || mu_now_ms() - g->logged_ms >= STARVED_LOG_MS) {
         g->logged_ms = mu_now_ms();
-        MU_LOG(NULL, name_of(g), MU_LOG_ERR, "MU0800",
-               "cannot accept more connections on %.*s: %s; waiting until one is closed (raise LimitNOFILE= or ulimit -n)",
-               MU_FMT(mu_addr_text(&l->want.addr, text)), why);
+        MU_LOG(
+            NULL, name_of(g), MU_LOG_ERR, "MU0800",
+            "cannot accept more connections on %.*s: %s; waiting until one is closed (raise LimitNOFILE= or ulimit -n)",
+            MU_FMT(mu_addr_text(&l->want.addr, text)), why);
     }
     mu_gate_rest(g, STARVED_RETRY_MS);
 }
@@ -237,7 +239,8 @@ static void on_request(struct mu_io *io, unsigned events)
     look(w);
 }
 
-enum mu_rc mu_stop_watch(struct mu_stop_watch *w, struct mu_reactor *r, const struct mu_child *child,
+enum mu_rc mu_stop_watch(struct mu_stop_watch *w, struct mu_reactor *r,
+                         const struct mu_child *child,
                          void (*on_stop)(struct mu_stop_watch *w, enum mu_stop how))
 {
     w->child = child;

@@ -20,7 +20,8 @@ struct mu_gate {
     /** Asked before each accept; false leaves the connection in the backlog. May pause the gate. NULL: always. */
     bool (*may_accept)(struct mu_gate *g);
     /** A connection: non-blocking, close-on-exec. Takes over fd. */
-    void (*on_accept)(struct mu_gate *g, int fd, const struct mu_listener *l, const struct mu_addr *peer);
+    void (*on_accept)(struct mu_gate *g, int fd, const struct mu_listener *l,
+                      const struct mu_addr *peer);
 
     /* The gate's own. */
     struct mu_gate_door *doors;
@@ -52,12 +53,14 @@ void mu_gate_close(struct mu_gate *g);
 /** The supervisor's stop request on a reactor: on_stop is called once for each step (graceful, then now). */
 struct mu_stop_watch {
     struct mu_io io;
-    struct mu_timer again; /**< the channel stays readable: after the first step it is looked at now and then */
+    struct mu_timer
+        again; /**< the channel stays readable: after the first step it is looked at now and then */
     const struct mu_child *child;
     enum mu_stop seen;
     void (*on_stop)(struct mu_stop_watch *w, enum mu_stop how);
 };
-MU_NODISCARD enum mu_rc mu_stop_watch(struct mu_stop_watch *w, struct mu_reactor *r, const struct mu_child *child,
+MU_NODISCARD enum mu_rc mu_stop_watch(struct mu_stop_watch *w, struct mu_reactor *r,
+                                      const struct mu_child *child,
                                       void (*on_stop)(struct mu_stop_watch *w, enum mu_stop how));
 void mu_stop_unwatch(struct mu_stop_watch *w);
 

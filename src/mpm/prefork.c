@@ -30,10 +30,10 @@ struct prefork {
 
 static const struct mu_directive directives[] = {
     MU_MPM_DIRECTIVES(struct mu_mpm_numbers),
-    MU_DIR_INT("MinSpareServers", struct mu_mpm_numbers, min_spare, MU_IN_GLOBAL, INT32_MIN, INT32_MAX,
-               "Idle child processes below which more are started"),
-    MU_DIR_INT("MaxSpareServers", struct mu_mpm_numbers, max_spare, MU_IN_GLOBAL, INT32_MIN, INT32_MAX,
-               "Idle child processes above which some are stopped"),
+    MU_DIR_INT("MinSpareServers", struct mu_mpm_numbers, min_spare, MU_IN_GLOBAL, INT32_MIN,
+               INT32_MAX, "Idle child processes below which more are started"),
+    MU_DIR_INT("MaxSpareServers", struct mu_mpm_numbers, max_spare, MU_IN_GLOBAL, INT32_MIN,
+               INT32_MAX, "Idle child processes above which some are stopped"),
     MU_DIR_END
 };
 
@@ -43,20 +43,27 @@ static void init(void *conf)
 }
 
 static const struct mu_mpm mpm;
-MU_MODULE(mpm_prefork, .conf_size = sizeof(struct mu_mpm_numbers), .directives = directives, .init = init, .mpm = &mpm);
+MU_MODULE(mpm_prefork, .conf_size = sizeof(struct mu_mpm_numbers), .directives = directives,
+          .init = init, .mpm = &mpm);
 
 static void limits(struct mu_config *config, struct mu_mpm_limits *out)
 {
     const struct mu_mpm_numbers *n = mu_vhost_conf(config->main, &mu_module_mpm_prefork);
 
-    out->server_limit = mu_mpm_number(config, "ServerLimit", n->server_limit, SERVER_LIMIT, 1, SERVER_LIMIT_MAX);
-    out->children_max = mu_mpm_number(config, "MaxRequestWorkers", n->max_workers, SERVER_LIMIT, 1, out->server_limit);
+    out->server_limit =
+        mu_mpm_number(config, "ServerLimit", n->server_limit, SERVER_LIMIT, 1, SERVER_LIMIT_MAX);
+    out->children_max = mu_mpm_number(config, "MaxRequestWorkers", n->max_workers, SERVER_LIMIT, 1,
+                                      out->server_limit);
     out->slots_per_child = out->workers_per_child = 1;
-    out->start = mu_mpm_number(config, "StartServers", n->start_servers, START_SERVERS, 1, INT32_MAX);
+    out->start =
+        mu_mpm_number(config, "StartServers", n->start_servers, START_SERVERS, 1, INT32_MAX);
     if (out->start > out->children_max)
         out->start = out->children_max;
-    out->min_spare = mu_mpm_number(config, "MinSpareServers", n->min_spare, MIN_SPARE, 1, INT32_MAX);
-    out->max_spare = n->max_spare == MU_UNSET ? MAX_SPARE : n->max_spare < 0 ? 0 : (uint32_t)n->max_spare;
+    out->min_spare =
+        mu_mpm_number(config, "MinSpareServers", n->min_spare, MIN_SPARE, 1, INT32_MAX);
+    out->max_spare = n->max_spare == MU_UNSET ? MAX_SPARE
+                     : n->max_spare < 0       ? 0
+                                              : (uint32_t)n->max_spare;
     if (out->max_spare <= out->min_spare)
         out->max_spare = out->min_spare + 1;
     out->max_connections_per_child = (uint32_t)n->max_connections;
@@ -79,7 +86,8 @@ static void on_closed(struct mu_conn_host *h)
     mu_gate_relieve(&p->gate);
 }
 
-static void on_accept(struct mu_gate *g, int fd, const struct mu_listener *l, const struct mu_addr *peer)
+static void on_accept(struct mu_gate *g, int fd, const struct mu_listener *l,
+                      const struct mu_addr *peer)
 {
     struct prefork *p = g->mpm;
 
@@ -130,8 +138,14 @@ static bool start(struct prefork *p, struct mu_reactor *r)
 {
     p->score = mu_scoreboard_child(p->child->scoreboard, p->child->index);
     p->slot = mu_scoreboard_slot(p->child->scoreboard, p->child->index, 0);
-    p->host = (struct mu_conn_host){ .reactor = r, .config = p->child->config, .score = p->score, .slots = p->slot,
-                                     .slots_n = 1, .is_single = true, .mpm = p, .on_closed = on_closed };
+    p->host = (struct mu_conn_host){ .reactor = r,
+                                     .config = p->child->config,
+                                     .score = p->score,
+                                     .slots = p->slot,
+                                     .slots_n = 1,
+                                     .is_single = true,
+                                     .mpm = p,
+                                     .on_closed = on_closed };
     p->gate = (struct mu_gate){ .child = p->child, .mpm = p, .on_accept = on_accept };
     return mu_conn_host_init(&p->host) == MU_OK && mu_gate_open(&p->gate, r) == MU_OK &&
            mu_stop_watch(&p->stop, r, p->child, on_stop) == MU_OK;
@@ -140,9 +154,12 @@ static bool start(struct prefork *p, struct mu_reactor *r)
 static int child_main(struct mu_child *child)
 {
     struct mu_mpm_common common = mu_mpm_common_of(child->config);
-    const struct mu_mpm_numbers *numbers = mu_vhost_conf(child->config->main, &mu_module_mpm_prefork);
-    struct mu_reactor_opts opts = { .backend = MU_BACKEND_SINGLE, .max_fibers = mu_mpm_fibers(numbers, 1),
-                                    .big_stack_size = common.thread_stack_size, .is_alone = true };
+    const struct mu_mpm_numbers *numbers =
+        mu_vhost_conf(child->config->main, &mu_module_mpm_prefork);
+    struct mu_reactor_opts opts = { .backend = MU_BACKEND_SINGLE,
+                                    .max_fibers = mu_mpm_fibers(numbers, 1),
+                                    .big_stack_size = common.thread_stack_size,
+                                    .is_alone = true };
     static struct prefork p;
     struct mu_reactor *r;
 

@@ -19,7 +19,8 @@
 
 enum {
     THREAD_LIMIT_MAX = 20000,
-    ABORT_PATIENCE_MS = 3000, /* for workers to leave their connections when they shall stop at once */
+    ABORT_PATIENCE_MS =
+        3000, /* for workers to leave their connections when they shall stop at once */
 };
 
 struct workers;
@@ -54,7 +55,7 @@ struct workers {
     enum mu_stop stopping;
     bool has_lock;
 
-    pthread_mutex_t lock; /* of what follows */
+    pthread_mutex_t lock;   /* of what follows */
     pthread_cond_t changed; /* a worker has begun */
     struct worker *idle;
     uint32_t idle_n, begun;
@@ -62,9 +63,9 @@ struct workers {
     struct mu_post wake;
 };
 
-static const struct mu_directive directives[] = {
-    MU_MPM_DIRECTIVES(struct mu_mpm_numbers), MU_MPM_THREAD_DIRECTIVES(struct mu_mpm_numbers), MU_DIR_END
-};
+static const struct mu_directive directives[] = { MU_MPM_DIRECTIVES(struct mu_mpm_numbers),
+                                                  MU_MPM_THREAD_DIRECTIVES(struct mu_mpm_numbers),
+                                                  MU_DIR_END };
 
 static void init(void *conf)
 {
@@ -72,11 +73,13 @@ static void init(void *conf)
 }
 
 static const struct mu_mpm mpm;
-MU_MODULE(mpm_worker, .conf_size = sizeof(struct mu_mpm_numbers), .directives = directives, .init = init, .mpm = &mpm);
+MU_MODULE(mpm_worker, .conf_size = sizeof(struct mu_mpm_numbers), .directives = directives,
+          .init = init, .mpm = &mpm);
 
 static void limits(struct mu_config *config, struct mu_mpm_limits *out)
 {
-    mu_mpm_thread_limits(config, mu_vhost_conf(config->main, &mu_module_mpm_worker), THREAD_LIMIT_MAX, out);
+    mu_mpm_thread_limits(config, mu_vhost_conf(config->main, &mu_module_mpm_worker),
+                         THREAD_LIMIT_MAX, out);
 }
 
 /* In the listener's reactor: a worker has become idle, the next turn of the loop sees it. */
@@ -184,15 +187,23 @@ static void end(void *arg)
 static bool worker_begin(struct worker *me)
 {
     struct workers *w = me->all;
-    const struct mu_mpm_numbers *numbers = mu_vhost_conf(w->child->config->main, &mu_module_mpm_worker);
-    struct mu_reactor_opts opts = { .backend = MU_BACKEND_SINGLE, .max_fibers = mu_mpm_fibers(numbers, w->n),
+    const struct mu_mpm_numbers *numbers =
+        mu_vhost_conf(w->child->config->main, &mu_module_mpm_worker);
+    struct mu_reactor_opts opts = { .backend = MU_BACKEND_SINGLE,
+                                    .max_fibers = mu_mpm_fibers(numbers, w->n),
                                     .big_stack_size = w->stack_size };
 
     me->reactor = mu_reactor_create(&opts);
     if (!me->reactor)
         return false;
-    me->host = (struct mu_conn_host){ .reactor = me->reactor, .config = w->child->config, .score = w->score,
-                                      .slots = me->slot, .slots_n = 1, .is_single = true, .mpm = me, .on_closed = on_closed };
+    me->host = (struct mu_conn_host){ .reactor = me->reactor,
+                                      .config = w->child->config,
+                                      .score = w->score,
+                                      .slots = me->slot,
+                                      .slots_n = 1,
+                                      .is_single = true,
+                                      .mpm = me,
+                                      .on_closed = on_closed };
     return mu_conn_host_init(&me->host) == MU_OK;
 }
 
@@ -216,7 +227,8 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-static void on_accept(struct mu_gate *g, int fd, const struct mu_listener *l, const struct mu_addr *peer)
+static void on_accept(struct mu_gate *g, int fd, const struct mu_listener *l,
+                      const struct mu_addr *peer)
 {
     struct workers *w = g->mpm;
     struct worker *me = take_idle(w);
@@ -251,7 +263,7 @@ static void leave(struct workers *w, enum mu_stop how)
         mu_gate_last_call(&w->gate);
     mu_gate_close(&w->gate);
     if (is_first) {
-        atomic_store_explicit(&w->score->is_stopping, true, memory_order_relaxed);
+        mu_child_leaving(w->child);
         tell_all(w, offsetof(struct worker, drain));
     }
     if (how == MU_STOP_NOW)
@@ -300,7 +312,6 @@ static void listen_all(struct workers *w)
 
     while (w->stopping == MU_STOP_NONE) {
         if (most && w->served >= most) {
-            mu_child_leaving(w->child);
             leave(w, MU_STOP_GRACEFUL);
             break;
         }
@@ -382,7 +393,9 @@ static bool init_workers(struct workers *w, struct mu_child *child)
     w->stack_size = mu_mpm_common_of(child->config).thread_stack_size;
     w->v = calloc(w->n, sizeof(*w->v));
     w->wake = (struct mu_post){ .fn = woken, .arg = w };
-    w->gate = (struct mu_gate){ .child = child, .mpm = w, .may_accept = may_accept, .on_accept = on_accept };
+    w->gate = (struct mu_gate){
+        .child = child, .mpm = w, .may_accept = may_accept, .on_accept = on_accept
+    };
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
     w->reactor = mu_reactor_create(&opts);
@@ -397,7 +410,8 @@ static int child_main(struct mu_child *child)
     if (mu_server_child_start(child->config, child->scoreboard) != MU_OK)
         return MU_CHILD_FAILED;
     if (!init_workers(&w, child) || !start_all(&w)) {
-        MU_LOG(NULL, mu_module_mpm_worker.name, MU_LOG_ALERT, "MU0810", "cannot start %u worker threads: %s", w.n, strerror(errno));
+        MU_LOG(NULL, mu_module_mpm_worker.name, MU_LOG_ALERT, "MU0810",
+               "cannot start %u worker threads: %s", w.n, strerror(errno));
         _exit(MU_CHILD_FAILED);
     }
     mu_child_ready(child);
@@ -415,4 +429,6 @@ static int child_main(struct mu_child *child)
     return 0;
 }
 
-static const struct mu_mpm mpm = { .name = "worker", .is_threaded = true, .limits = limits, .child_main = child_main };
+static const struct mu_mpm mpm = {
+    .name = "worker", .is_threaded = true, .limits = limits, .child_main = child_main
+};

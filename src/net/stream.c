@@ -12,7 +12,8 @@ void mu_stream_end(struct mu_stream *s)
     if (s->ops)
         s->ops->end(s);
     else if (s->io.fd >= 0)
-        (void)shutdown(s->io.fd, SHUT_WR); /* fails when the peer is gone already: closing is next anyway */
+        (void)shutdown(s->io.fd,
+                       SHUT_WR); /* fails when the peer is gone already: closing is next anyway */
 }
 
 void mu_stream_close(struct mu_stream *s)

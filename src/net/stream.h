@@ -10,10 +10,13 @@
 
 struct mu_stream;
 
-/** A wrapped transport. Every member is set, but sendfile when file bytes must pass through memory. */
+/**
+ * A wrapped transport. Every member is set, but sendfile when file bytes must pass through memory.
+ */
 struct mu_stream_ops {
     enum mu_rc (*read)(struct mu_stream *s, void *buf, size_t cap, size_t *got);
-    enum mu_rc (*writev)(struct mu_stream *s, const struct iovec *iov, int n, bool more, size_t *sent);
+    enum mu_rc (*writev)(struct mu_stream *s, const struct iovec *iov, int n, bool more,
+                         size_t *sent);
     enum mu_rc (*sendfile)(struct mu_stream *s, int fd, off_t *off, size_t n, size_t *sent);
     /** Nothing more will be written: close_notify, then shutdown(SHUT_WR). */
     void (*end)(struct mu_stream *s);

@@ -1,6 +1,7 @@
 /*
- * body: a request's body as handlers read it, whatever protocol delivers it: 100 Continue before the first byte, LimitRequestBody
- * on the announced length and on what really comes, and home from a worker thread when the handler is offloaded.
+ * body: a request's body as handlers read it, whatever protocol delivers it: 100 Continue before
+ * the first byte, LimitRequestBody on the announced length and on what really comes, and home from
+ * a worker thread when the handler is offloaded.
  */
 #include <server/core_conf.h>
 #include <server/exchange.h>
@@ -50,8 +51,8 @@ static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got
     enum mu_rc rc;
 
     *got = 0;
-    if (limit > 0 && (x->body_taken > limit ||
-                      (x->req.body_len > 0 && (uint64_t)x->req.body_len > limit)))
+    if (limit > 0 &&
+        (x->body_taken > limit || (x->req.body_len > 0 && (uint64_t)x->req.body_len > limit)))
         return over_limit(r, limit);
     if (x->expects_continue) {
         rc = say_continue(x);
@@ -78,7 +79,8 @@ static enum mu_rc read_collected(struct mu_collected_body *b, void *buf, size_t 
     } else if (b->off < b->mem_n + b->file.len) {
         uint64_t left = b->mem_n + b->file.len - b->off;
 
-        rc = mu_file_pread(b->file.fd, buf, left < cap ? (size_t)left : cap, (off_t)(b->off - b->mem_n), got);
+        rc = mu_file_pread(b->file.fd, buf, left < cap ? (size_t)left : cap,
+                           (off_t)(b->off - b->mem_n), got);
         rc = rc == MU_EOF ? MU_EIO : rc;
     } else {
         return b->end;
@@ -134,7 +136,8 @@ void mu_body_collect(struct mu_req *r)
     if (b->end == MU_OK && !block)
         b->end = MU_NOMEM;
     while (b->end == MU_OK) {
-        c = (struct spool_call){ .file = &b->file, .data = { block, read_block(r, block, &b->end) } };
+        c = (struct spool_call){ .file = &b->file,
+                                 .data = { block, read_block(r, block, &b->end) } };
         mu_offload(spool_block, &c);
         if (c.rc != MU_OK)
             b->end = c.rc;

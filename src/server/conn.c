@@ -1,7 +1,8 @@
 /*
- * conn: a client's connection, whatever it speaks: opened on an accepted socket, counted, watched, closed. It knows its
- * peer in the compact form; texts are made for each exchange. Readiness and the one timer go to the protocol.
- * A short connection whose input is there and whose output fits is never registered with the poller.
+ * conn: a client's connection, whatever it speaks: opened on an accepted socket, counted, watched,
+ * closed. It knows its peer in the compact form; texts are made for each exchange. Readiness and
+ * the one timer go to the protocol. A short connection whose input is there and whose output fits
+ * is never registered with the poller.
  */
 #include <server/conn_internal.h>
 #include <server/host_alloc.h>
@@ -74,8 +75,9 @@ enum mu_rc mu_conn_open(struct mu_conn_host *h, int fd, const struct mu_listener
     struct mu_conn *c = mu_host_conn_alloc(h, proto);
 
     if (!c) {
-        MU_LOG(NULL, "core", MU_LOG_ERR, "MU0500",
-               "no memory for a connection; it is closed. Lower the number of connections or add memory");
+        MU_LOG(
+            NULL, "core", MU_LOG_ERR, "MU0500",
+            "no memory for a connection; it is closed. Lower the number of connections or add memory");
         close(fd);
         return MU_NOMEM;
     }
@@ -148,7 +150,10 @@ const struct mu_addr *mu_conn_local(struct mu_conn *c)
         return &c->listener->want.addr;
     if (getsockname(c->stream.io.fd, (struct sockaddr *)&ss, &len) != 0 ||
         !mu_addr_from_sa(&c->local, (const struct sockaddr *)&ss, len) || c->local.path) {
-        /* A closed or unnamed socket: what was listened on is the best there is. A path would point into ss. */
+        /*
+         * A closed or unnamed socket: what was listened on is the best there is. A path would point
+         * into ss.
+         */
         c->local = c->listener ? c->listener->want.addr : (struct mu_addr){ .family = AF_UNIX };
     }
     return &c->local;

@@ -1,4 +1,7 @@
-/* What the files of the protocol side share: the connection, its host's private part, exchange begin and end. */
+/*
+ * What the files of the protocol side share: the connection, its host's private part, exchange
+ * begin and end.
+ */
 #ifndef MU_SERVER_CONN_INTERNAL_H
 #define MU_SERVER_CONN_INTERNAL_H
 
@@ -23,10 +26,10 @@ struct mu_conn {
     struct mu_exchange *present;  /**< the exchange whose peer texts mu_conn_peer hands out */
     uint64_t id;
     struct mu_addr remote;
-    struct mu_addr local; /**< AF_UNSPEC until asked for */
-    uint32_t keepalives;  /**< requests answered before */
-    uint8_t counted;      /**< enum mu_conn_class the scoreboard knows it as */
-    bool is_watched;      /**< the reactor tells of readiness */
+    struct mu_addr local;      /**< AF_UNSPEC until asked for */
+    uint32_t keepalives;       /**< requests answered before */
+    uint8_t counted;           /**< enum mu_conn_class the scoreboard knows it as */
+    bool is_watched;           /**< the reactor tells of readiness */
     _Alignas(16) char state[]; /**< the protocol's own: proto->conn_size bytes */
 };
 
@@ -36,7 +39,7 @@ struct mu_conn_slab;
 struct mu_host_priv {
     struct mu_conn *free_conns;
     struct mu_conn_slab *slabs; /**< what the structs were cut from */
-    struct mu_conn *starting; /**< whose fiber is in its first stretch; NULL once it was closed */
+    struct mu_conn *starting;   /**< whose fiber is in its first stretch; NULL once it was closed */
     const struct mu_module **read_limiters; /**< modules with a read_timeouts hook */
     size_t read_limiters_n;
     uint32_t slot_hint;
@@ -55,9 +58,14 @@ static inline struct mu_host_priv *mu_host_priv(const struct mu_conn_host *h)
 const struct mu_protocol *mu_protocol_find(struct mu_str name);
 extern const struct mu_protocol mu_protocol_http1;
 
-/** End it: closes the socket, tells the MPM, frees c. Nothing of c may run or be used afterwards. */
+/**
+ * End it: closes the socket, tells the MPM, frees c. Nothing of c may run or be used afterwards.
+ */
 void mu_conn_close(struct mu_conn *c);
-/** Let the reactor tell of readiness from now on; writability too when a write just did not fit. False: out of memory. */
+/**
+ * Let the reactor tell of readiness from now on; writability too when a write just did not fit.
+ * False: out of memory.
+ */
 MU_NODISCARD bool mu_conn_watch(struct mu_conn *c);
 /** Say what c counts as now; `state` is the scoreboard's letter for a host of one connection. */
 void mu_conn_count(struct mu_conn *c, enum mu_conn_class as, char state);
@@ -72,7 +80,9 @@ struct mu_exchange *mu_exchange_create(struct mu_conn *c, struct mu_arena *a, si
                                        const struct mu_exchange_ops *ops);
 /** Take over a parsed head, or what was understood of it. MU_NOMEM. */
 MU_NODISCARD enum mu_rc mu_exchange_take_head(struct mu_exchange *x, const struct mu_h1_head *head);
-/** Account for it in the scoreboard: at the start, when it was found to take longer, and at the end. */
+/**
+ * Account for it in the scoreboard: at the start, when it was found to take longer, and at the end.
+ */
 void mu_exchange_score_begin(struct mu_exchange *x);
 void mu_exchange_score_parked(struct mu_exchange *x);
 /** Log and account; what the exchange holds besides its arena is freed. Then the arena may go. */
@@ -80,7 +90,10 @@ void mu_exchange_finish(struct mu_exchange *x);
 
 /** How slowly a request may arrive on this connection; NULL: TimeOut alone counts. */
 const struct mu_read_timeouts *mu_conn_read_timeouts(struct mu_conn *c, const struct mu_vhost *v);
-/** `first_ms`, extended by a second for each `rate` bytes, up to `max_ms` (0: no end). 0 rate: never extended. */
+/**
+ * `first_ms`, extended by a second for each `rate` bytes, up to `max_ms` (0: no end). 0 rate: never
+ * extended.
+ */
 int64_t mu_rate_limit_ms(int64_t first_ms, int64_t max_ms, uint32_t rate, uint64_t bytes);
 
 /** Core settings of the address's server, before a request is known. */

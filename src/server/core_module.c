@@ -216,6 +216,7 @@ static void init(void *conf)
         .protocol_options = MU_PROTO_LENIENT | MU_PROTO_ALLOW09,
         .server_tokens = MU_TOKENS_FULL,
         .trace_enable = MU_TRACE_ON,
+        .extended_status = true, /* where mod_status is on */
         .merge_slashes = true,
         .max_redirects = 10,
         .max_subrequests = 10,

@@ -1,7 +1,7 @@
 /*
- * exchange: one request's beginning and end, whatever protocol carries it: addresses and defaults put in place, the parsed head
- * taken over, the scoreboard kept, the log phase run. Peer texts are formatted here, into the exchange, because
- * a connection between requests keeps none.
+ * exchange: one request's beginning and end, whatever protocol carries it: addresses and defaults
+ * put in place, the parsed head taken over, the scoreboard kept, the log phase run. Peer texts are
+ * formatted here, into the exchange, because a connection between requests keeps none.
  */
 #include <server/conn_internal.h>
 
@@ -141,8 +141,8 @@ static struct mu_score_slot *claim_slot(struct mu_conn_host *h)
         char free_state = '_';
 
         if (atomic_load_explicit(&s->state, memory_order_relaxed) == '_' &&
-            atomic_compare_exchange_strong_explicit(&s->state, &free_state, 'W', memory_order_acquire,
-                                                    memory_order_relaxed))
+            atomic_compare_exchange_strong_explicit(&s->state, &free_state, 'W',
+                                                    memory_order_acquire, memory_order_relaxed))
             return s; /* acquire: after what the last claimant stored (its release) */
         p->slot_hint = p->slot_hint + 1 < h->slots_n ? p->slot_hint + 1 : 0;
     }
@@ -244,7 +244,8 @@ void mu_exchange_finish(struct mu_exchange *x)
     else if (wants_status)
         over_account(x);
     if (x->slot && !h->is_single)
-        atomic_store_explicit(&x->slot->state, '_', memory_order_release); /* pairs with claim_slot */
+        atomic_store_explicit(&x->slot->state, '_',
+                              memory_order_release); /* pairs with claim_slot */
     x->slot = NULL;
     mu_buf_fini(&x->gather);
     if (x->conn->present == x)

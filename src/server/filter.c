@@ -1,7 +1,8 @@
 /*
- * filter: the output chain, from handler to protocol, and the gathering of small writes in front of it. A filter is given
- * chunks and calls the next; behind the last one stands the exchange's protocol. Offloaded handlers run the chain on their
- * worker thread; the protocol is always called at home, on the exchange's fiber.
+ * filter: the output chain, from handler to protocol, and the gathering of small writes in front of
+ * it. A filter is given chunks and calls the next; behind the last one stands the exchange's
+ * protocol. Offloaded handlers run the chain on their worker thread; the protocol is always called
+ * at home, on the exchange's fiber.
  */
 #include <server/exchange.h>
 
@@ -42,7 +43,7 @@ static uint64_t body_bytes(const struct mu_chunk *chunks, size_t n)
     uint64_t total = 0;
 
     for (size_t i = 0; i < n; i++)
-        total += chunks[i].kind == MU_CHUNK_MEM ? chunks[i].mem.n
+        total += chunks[i].kind == MU_CHUNK_MEM    ? chunks[i].mem.n
                  : chunks[i].kind == MU_CHUNK_FILE ? chunks[i].len
                                                    : 0;
     return total;
@@ -69,7 +70,10 @@ static void to_protocol(void *arg)
     }
 }
 
-/** From a worker thread, which is not to be held by a slow client: what it does not take now is kept. */
+/**
+ * From a worker thread, which is not to be held by a slow client: what it does not take now is
+ * kept.
+ */
 static enum mu_rc from_worker(struct call *c)
 {
     struct mu_exchange *x = mu_exchange_of(c->r);
@@ -103,8 +107,8 @@ static void filter_run(void *arg)
 }
 
 /** Give to filter `f`, or to the protocol when there is none. */
-static enum mu_rc give(struct mu_filter *f, struct mu_req *r, const struct mu_chunk *chunks, size_t n,
-                       bool is_last)
+static enum mu_rc give(struct mu_filter *f, struct mu_req *r, const struct mu_chunk *chunks,
+                       size_t n, bool is_last)
 {
     struct call c = { .f = f, .r = r, .chunks = chunks, .n = n, .is_last = is_last };
 
@@ -117,12 +121,16 @@ static enum mu_rc give(struct mu_filter *f, struct mu_req *r, const struct mu_ch
     return c.rc;
 }
 
-enum mu_rc mu_filter_next(struct mu_filter *f, const struct mu_chunk *chunks, size_t n, bool is_last)
+enum mu_rc mu_filter_next(struct mu_filter *f, const struct mu_chunk *chunks, size_t n,
+                          bool is_last)
 {
     return give(f->next, f->r, chunks, n, is_last);
 }
 
-/** Take what was gathered for `r`'s chain as a chunk. The bytes stay in place until the next gathering. */
+/**
+ * Take what was gathered for `r`'s chain as a chunk. The bytes stay in place until the next
+ * gathering.
+ */
 static bool take_gathered(struct mu_exchange *x, struct mu_chunk *chunk)
 {
     if (x->gather.n == 0)
@@ -143,7 +151,8 @@ static enum mu_rc flush_gathered(struct mu_exchange *x)
 }
 
 /** The gathered bytes and `chunks` in one piece, so that a small answer is one call. */
-static enum mu_rc send_joined(struct mu_req *r, const struct mu_chunk *chunks, size_t n, bool is_last)
+static enum mu_rc send_joined(struct mu_req *r, const struct mu_chunk *chunks, size_t n,
+                              bool is_last)
 {
     struct mu_exchange *x = mu_exchange_of(r);
     struct mu_chunk all[FEW_CHUNKS + 1];

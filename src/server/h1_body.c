@@ -1,7 +1,8 @@
 /*
- * h1_body: the source of a request body, by length or chunked, read by the exchange's fiber alone. Bytes that came with the
- * head are used first. A body by length is then read straight into the caller's memory and never beyond its end;
- * a chunked one through the rest of the head's buffer, whose bytes behind the end are the next request's.
+ * h1_body: the source of a request body, by length or chunked, read by the exchange's fiber alone.
+ * Bytes that came with the head are used first. A body by length is then read straight into the
+ * caller's memory and never beyond its end; a chunked one through the rest of the head's buffer,
+ * whose bytes behind the end are the next request's.
  */
 #include <server/h1_conn.h>
 
@@ -9,9 +10,9 @@
 #include <stdlib.h>
 
 enum {
-    AREA_MIN = 2048,          /* what chunked reading wants behind the head */
-    AREA_SIZE = 16 * 1024,    /* and what it gets elsewhere when that is not there */
-    SKIP_MAX = 256 * 1024,    /* an unread body longer than this costs the connection */
+    AREA_MIN = 2048,       /* what chunked reading wants behind the head */
+    AREA_SIZE = 16 * 1024, /* and what it gets elsewhere when that is not there */
+    SKIP_MAX = 256 * 1024, /* an unread body longer than this costs the connection */
 };
 
 void mu_h1_body_begin(struct mu_h1_exchange *x, const struct mu_h1_head *head)
@@ -42,16 +43,21 @@ static int64_t deadline(struct mu_h1_exchange *x)
         b->timeouts = mu_conn_read_timeouts(x->x.conn, r->vhost);
     }
     if (b->timeouts && b->timeouts->body_ms > 0) {
-        int64_t late = b->since_ms + mu_rate_limit_ms(b->timeouts->body_ms, b->timeouts->body_max_ms,
-                                                      b->timeouts->body_rate, b->received);
+        int64_t late =
+            b->since_ms + mu_rate_limit_ms(b->timeouts->body_ms, b->timeouts->body_max_ms,
+                                           b->timeouts->body_rate, b->received);
 
         at = late < at ? late : at;
     }
     return at;
 }
 
-/** Read from the peer, waiting when `may_wait`. The end of the stream within a body is the peer's leaving. */
-static enum mu_rc receive(struct mu_h1_exchange *x, void *buf, size_t cap, size_t *got, bool may_wait)
+/**
+ * Read from the peer, waiting when `may_wait`. The end of the stream within a body is the peer's
+ * leaving.
+ */
+static enum mu_rc receive(struct mu_h1_exchange *x, void *buf, size_t cap, size_t *got,
+                          bool may_wait)
 {
     struct mu_conn *c = x->x.conn;
     struct mu_wait_item it = { .io = &c->stream.io, .want = MU_READABLE };
@@ -107,7 +113,9 @@ static enum mu_rc read_by_length(struct mu_h1_exchange *x, void *buf, size_t cap
     return rc;
 }
 
-/** More chunked input, into the connection's buffer behind the head or into an area of the exchange. */
+/**
+ * More chunked input, into the connection's buffer behind the head or into an area of the exchange.
+ */
 static enum mu_rc refill(struct mu_h1_exchange *x, bool may_wait)
 {
     struct mu_h1 *h = mu_h1_of(x->x.conn);
@@ -133,8 +141,8 @@ static enum mu_rc refill(struct mu_h1_exchange *x, bool may_wait)
 static enum mu_rc decode(struct mu_h1_exchange *x, const char *in, size_t n, struct mu_str *data,
                          size_t *used)
 {
-    enum mu_rc rc = mu_chunked_decode(&x->body.chunked, in, n, data, used, x->x.req.arena,
-                                      &x->x.req.trailers);
+    enum mu_rc rc =
+        mu_chunked_decode(&x->body.chunked, in, n, data, used, x->x.req.arena, &x->x.req.trailers);
 
     if (rc == MU_OK || rc == MU_EOF)
         return rc;
@@ -185,7 +193,8 @@ static enum mu_rc read_chunked(struct mu_h1_exchange *x, void *buf, size_t cap, 
     }
 }
 
-static enum mu_rc read_some(struct mu_h1_exchange *x, void *buf, size_t cap, size_t *got, bool may_wait)
+static enum mu_rc read_some(struct mu_h1_exchange *x, void *buf, size_t cap, size_t *got,
+                            bool may_wait)
 {
     struct mu_h1_body *b = &x->body;
 
@@ -248,7 +257,8 @@ bool mu_h1_body_end(struct mu_h1_exchange *x)
         h->buf_kind = MU_H1_HEAP;
         h->cap = n;
     } else {
-        memmove(h->buf, b->area + b->area_start, n); /* over the head, which is not needed any more */
+        memmove(h->buf, b->area + b->area_start,
+                n); /* over the head, which is not needed any more */
     }
     h->start = 0;
     h->n = n;

@@ -1,7 +1,8 @@
 /*
- * h1_conn: HTTP/1 on a connection: one exchange at a time. HEAD, IDLE, FLUSH and LINGER are driven by reactor callbacks and hold no
- * fiber; RUN is a fiber that answers, and goes on to the next request while one is there already. When the fiber
- * is done the connection is parked, flushing, lingering, or gone.
+ * h1_conn: HTTP/1 on a connection: one exchange at a time. HEAD, IDLE, FLUSH and LINGER are driven
+ * by reactor callbacks and hold no fiber; RUN is a fiber that answers, and goes on to the next
+ * request while one is there already. When the fiber is done the connection is parked, flushing,
+ * lingering, or gone.
  */
 #include <server/h1_conn.h>
 
@@ -26,7 +27,8 @@ static void close_after(struct mu_conn *c, const struct mu_h1_exchange *x)
     bool has_input = h->n > h->start || (c->stream.io.ready & MU_READABLE);
 
     if (x->x.is_aborted || h->is_aborted) {
-        bool has_end = x->delimiter != MU_H1_BY_CLOSE; /* the client can see that something is missing */
+        bool has_end =
+            x->delimiter != MU_H1_BY_CLOSE; /* the client can see that something is missing */
 
         if (!has_end)
             reset_on_close(c);
@@ -44,8 +46,8 @@ static bool end_exchange(struct mu_conn *c)
     struct mu_arena *a = x->x.req.arena;
     bool goes_on;
 
-    goes_on = !x->x.wants_close && !x->x.is_aborted && !h->is_aborted && mu_h1_body_skip(x, false) &&
-              mu_h1_body_end(x);
+    goes_on = !x->x.wants_close && !x->x.is_aborted && !h->is_aborted &&
+              mu_h1_body_skip(x, false) && mu_h1_body_end(x);
     mu_exchange_finish(&x->x);
     h->x = NULL;
     c->keepalives++;
@@ -75,14 +77,20 @@ static void begin_flush(struct mu_conn *c)
     mu_timer_arm(&c->timer, h->wants_turn ? 0 : mu_core_of(h->x->x.req.vhost->base)->timeout_ms);
 }
 
-/** The request side is done with c's exchange. True: the connection goes on and may have another request. */
+/**
+ * The request side is done with c's exchange. True: the connection goes on and may have another
+ * request.
+ */
 static bool answered(struct mu_conn *c)
 {
     struct mu_h1 *h = mu_h1_of(c);
     struct mu_h1_exchange *x = h->x;
 
     if (!x->x.is_ended && !x->x.is_aborted) {
-        /* Every path of the request side ends the answer; one cut short by a cancellation may not have. */
+        /*
+         * Every path of the request side ends the answer; one cut short by a cancellation may not
+         * have.
+         */
         x->x.is_aborted = true;
     }
     if (mu_is_cancelled() || h->is_aborted)
@@ -201,7 +209,10 @@ static void h1_open(struct mu_conn *c)
     read_on(c);
 }
 
-/** Read on after the poller announced bytes: what comes first had begun to arrive when this turn began. */
+/**
+ * Read on after the poller announced bytes: what comes first had begun to arrive when this turn
+ * began.
+ */
 static void read_announced(struct mu_conn *c)
 {
     if (mu_h1_next(c) != MU_H1_READY)
@@ -241,10 +252,10 @@ static void head_timeout(struct mu_conn *c)
     struct mu_h1 *h = mu_h1_of(c);
     int64_t left = mu_h1_head_ms_left(c);
 
-    if (left > 0 && !c->host->is_draining) {
+    if (left > 0 && (h->n > h->start || !c->host->is_draining)) {
         mu_timer_arm(&c->timer, left);
     } else if (h->n == h->start) {
-        mu_h1_end(c, false);
+        mu_h1_end(c, c->host->is_draining);
     } else if (mu_h1_refuse_head(c, MU_408_REQUEST_TIMEOUT, "head too slow") == MU_H1_READY) {
         start(c);
     }
@@ -259,7 +270,10 @@ static void idle_timeout(struct mu_conn *c)
         c->stream.io.ready |= MU_READABLE;
         read_on(c);
     } else {
-        /* While the child ends, clients did not expect this: one whose request crosses must not be reset. */
+        /*
+         * While the child ends, clients did not expect this: one whose request crosses must not be
+         * reset.
+         */
         mu_h1_end(c, c->host->is_draining);
     }
 }
@@ -280,8 +294,9 @@ static void h1_timeout(struct mu_conn *c)
             flush_on(c);
             return;
         }
-        MU_LOG(&h->x->x.req.log, "core", MU_LOG_INFO, "MU0541",
-               "the client took nothing of its answer for the time TimeOut allows; the connection is closed");
+        MU_LOG(
+            &h->x->x.req.log, "core", MU_LOG_INFO, "MU0541",
+            "the client took nothing of its answer for the time TimeOut allows; the connection is closed");
         h->x->x.is_aborted = true;
         (void)end_exchange(c);
         return;
@@ -299,8 +314,8 @@ static void h1_drain(struct mu_conn *c)
     bool is_quiet = (h->state == MU_H1_HEAD || h->state == MU_H1_IDLE) && h->n == h->start;
 
     /* One more request is answered, with Connection: close; none comes within a while: the end. */
-    if (is_quiet && (!mu_timer_is_armed(&c->timer) ||
-                     c->timer.deadline_ms - mu_now_ms() > DRAIN_IDLE_MS))
+    if (is_quiet &&
+        (!mu_timer_is_armed(&c->timer) || c->timer.deadline_ms - mu_now_ms() > DRAIN_IDLE_MS))
         mu_timer_arm(&c->timer, DRAIN_IDLE_MS);
 }
 

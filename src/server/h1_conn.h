@@ -1,4 +1,7 @@
-/* HTTP/1 on a connection: what h1_conn.c, h1_read.c, h1_body.c, h1_head.c, h1_sink.c, h1_send.c and linger.c share. */
+/*
+ * HTTP/1 on a connection: what h1_conn.c, h1_read.c, h1_body.c, h1_head.c, h1_sink.c, h1_send.c and
+ * linger.c share.
+ */
 #ifndef MU_SERVER_H1_CONN_H
 #define MU_SERVER_H1_CONN_H
 
@@ -19,29 +22,29 @@ struct mu_h1_exchange;
 
 /** The state of an HTTP/1 connection. */
 struct mu_h1 {
-    struct mu_h1_exchange *x;  /**< MU_H1_RUN and MU_H1_FLUSH */
-    char *buf;                 /**< input: [start, n) is not used up yet */
+    struct mu_h1_exchange *x; /**< MU_H1_RUN and MU_H1_FLUSH */
+    char *buf;                /**< input: [start, n) is not used up yet */
     uint32_t cap, start, n;
-    uint8_t state;             /**< enum mu_h1_state */
-    uint8_t buf_kind;          /**< enum mu_h1_buf */
-    bool wants_turn;           /**< MU_H1_FLUSH, MU_H1_LINGER: the timer means "go on", not "too late" */
-    bool is_aborted;           /**< the server aborts; the fiber is on its way home */
-    uint32_t keepalive_ms;     /**< of the server that answered last */
+    uint8_t state;    /**< enum mu_h1_state */
+    uint8_t buf_kind; /**< enum mu_h1_buf */
+    bool wants_turn;  /**< MU_H1_FLUSH, MU_H1_LINGER: the timer means "go on", not "too late" */
+    bool is_aborted;  /**< the server aborts; the fiber is on its way home */
+    uint32_t keepalive_ms; /**< of the server that answered last */
     struct mu_h1_parser parser;
-    int64_t since_ms;          /**< when the head began, or lingering */
+    int64_t since_ms; /**< when the head began, or lingering */
 };
 
 /** Where the request body stands. */
 struct mu_h1_body {
     enum mu_framing framing;
-    bool is_done;          /**< all of it was read (true without a body) */
-    enum mu_rc failed;     /**< MU_OK, or what every later read answers */
-    uint64_t left;         /**< MU_BODY_LENGTH: bytes not read yet */
-    uint64_t received;     /**< since since_ms, for MinRate */
-    int64_t since_ms;      /**< of the first read; 0: none yet */
+    bool is_done;      /**< all of it was read (true without a body) */
+    enum mu_rc failed; /**< MU_OK, or what every later read answers */
+    uint64_t left;     /**< MU_BODY_LENGTH: bytes not read yet */
+    uint64_t received; /**< since since_ms, for MinRate */
+    int64_t since_ms;  /**< of the first read; 0: none yet */
     const struct mu_read_timeouts *timeouts;
     struct mu_chunked chunked;
-    char *area;            /**< chunked: where input is read to once the head's buffer is full; NULL: there */
+    char *area; /**< chunked: where input is read to once the head's buffer is full; NULL: there */
     uint32_t area_cap, area_start, area_n;
 };
 
@@ -53,16 +56,17 @@ struct mu_h1_exchange {
     struct mu_h1_body body;
 
     enum mu_h1_delimiter delimiter;
-    bool is_persistent;    /**< the request's version and Connection ask for it */
+    bool is_persistent;       /**< the request's version and Connection ask for it */
     bool has_keepalive_token; /**< Connection: keep-alive was said: the answer says it too */
-    bool is_cut_here;      /**< the answer was cut short by us, and the client is still there */
-    bool has_pending;      /**< `out` holds the end of the answer */
-    uint64_t body_left;    /**< MU_H1_BY_LENGTH: bytes the head promised and that were not taken yet */
-    char frame[24];        /**< size line of the present chunk */
-    struct mu_chunk *out;  /**< what is left to flush: [out_i, out_n) */
+    bool is_cut_here;         /**< the answer was cut short by us, and the client is still there */
+    bool has_pending;         /**< `out` holds the end of the answer */
+    uint64_t body_left; /**< MU_H1_BY_LENGTH: bytes the head promised and that were not taken yet */
+    char frame[24];     /**< size line of the present chunk */
+    struct mu_chunk *out; /**< what is left to flush: [out_i, out_n) */
     size_t out_n, out_i, out_cap;
     size_t kept; /**< bytes of `out` copied for a worker thread */
-    struct mu_spool spool; /**< bytes of `out` that a worker thread wrote and the client did not take */
+    struct mu_spool
+        spool; /**< bytes of `out` that a worker thread wrote and the client did not take */
 };
 
 static inline struct mu_h1 *mu_h1_of(struct mu_conn *c)
@@ -80,10 +84,20 @@ static inline struct mu_conn *mu_h1_conn(struct mu_h1 *h)
 
 /* h1_read.c: input until a head is complete. */
 
-enum mu_h1_got { MU_H1_READY /**< an exchange was begun */, MU_H1_PARKED /**< the reactor goes on */, MU_H1_CLOSED /**< c is gone */ };
-/** Use what is buffered and what can be read without waiting. Afterwards c is parked, gone, or has an exchange to run. */
+enum mu_h1_got {
+    MU_H1_READY /**< an exchange was begun */,
+    MU_H1_PARKED /**< the reactor goes on */,
+    MU_H1_CLOSED /**< c is gone */
+};
+/**
+ * Use what is buffered and what can be read without waiting. Afterwards c is parked, gone, or has
+ * an exchange to run.
+ */
 enum mu_h1_got mu_h1_next(struct mu_conn *c);
-/** Begin an exchange for a head that never came or cannot be served: answered by `status`, then closed. */
+/**
+ * Begin an exchange for a head that never came or cannot be served: answered by `status`, then
+ * closed.
+ */
 enum mu_h1_got mu_h1_refuse_head(struct mu_conn *c, enum mu_status status, const char *why);
 /** Drop the input buffer. */
 void mu_h1_drop_buf(struct mu_conn *c);
@@ -114,30 +128,51 @@ struct mu_str mu_h1_head_make(struct mu_h1_exchange *x, size_t room);
 
 /* h1_sink.c */
 
-enum mu_rc mu_h1_write(struct mu_exchange *x, const struct mu_chunk *chunks, size_t n, bool is_last);
+enum mu_rc mu_h1_write(struct mu_exchange *x, const struct mu_chunk *chunks, size_t n,
+                       bool is_last);
 enum mu_rc mu_h1_interim(struct mu_exchange *x, enum mu_status status, const struct mu_headers *h);
 
 /* h1_send.c: chunks to the socket. They are used up: v[0..n) is changed. */
 
 uint64_t mu_h1_chunk_len(const struct mu_chunk *c);
-/** The answer cannot be completed: nothing that follows on this connection would be understood. Returns rc. */
+/**
+ * The answer cannot be completed: nothing that follows on this connection would be understood.
+ * Returns rc.
+ */
 enum mu_rc mu_h1_give_up(struct mu_h1_exchange *x, enum mu_rc rc);
 /** Send all from v[*i] on, waiting as long as the client takes. */
-MU_MAY_SUSPEND enum mu_rc mu_h1_send_all(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, size_t *i);
-/** The end of the answer: what does not fit now is kept for the reactor, or waited for when it cannot be kept. */
+MU_MAY_SUSPEND enum mu_rc mu_h1_send_all(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n,
+                                         size_t *i);
+/**
+ * The end of the answer: what does not fit now is kept for the reactor, or waited for when it
+ * cannot be kept.
+ */
 MU_MAY_SUSPEND enum mu_rc mu_h1_send_last(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n);
-/** For a worker thread: send what goes, leave the rest pending. Only a spool that has grown huge is waited for. */
-MU_MAY_SUSPEND enum mu_rc mu_h1_send_or_leave(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n);
-/** On the fiber again, behind what a worker thread left: the end joins it for the reactor, all else waits for it. */
-MU_MAY_SUSPEND enum mu_rc mu_h1_send_behind(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, bool is_last);
+/**
+ * For a worker thread: send what goes, leave the rest pending. Only a spool that has grown huge is
+ * waited for.
+ */
+MU_MAY_SUSPEND enum mu_rc mu_h1_send_or_leave(struct mu_h1_exchange *x, struct mu_chunk *v,
+                                              size_t n);
+/**
+ * On the fiber again, behind what a worker thread left: the end joins it for the reactor, all else
+ * waits for it.
+ */
+MU_MAY_SUSPEND enum mu_rc mu_h1_send_behind(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n,
+                                            bool is_last);
 /** exchange ops.keep */
 enum mu_rc mu_h1_keep(struct mu_exchange *x);
-/** Send on without waiting. MU_OK: all is out; MU_AGAIN; MU_LIMIT: others' turn first; else it failed and x is aborted. */
+/**
+ * Send on without waiting. MU_OK: all is out; MU_AGAIN; MU_LIMIT: others' turn first; else it
+ * failed and x is aborted.
+ */
 enum mu_rc mu_h1_flush(struct mu_h1_exchange *x);
 
 /* linger.c */
 
-/** Close c at once when nothing unread can be there, else shut our side and drop input for a while. */
+/**
+ * Close c at once when nothing unread can be there, else shut our side and drop input for a while.
+ */
 void mu_h1_end(struct mu_conn *c, bool needs_linger);
 /** More input to drop. */
 void mu_h1_linger_ready(struct mu_conn *c);

@@ -1,6 +1,7 @@
 /*
- * h1_head: the head of an answer: how its body is delimited, whether the connection stays, and the fields in httpd's order. Everything
- * is formatted in one pass into arena memory whose size is added up first.
+ * h1_head: the head of an answer: how its body is delimited, whether the connection stays, and the
+ * fields in httpd's order. Everything is formatted in one pass into arena memory whose size is
+ * added up first.
  */
 #include <server/h1_conn.h>
 
@@ -30,10 +31,10 @@ static void put_field(struct out *o, struct mu_str name, struct mu_str value)
 struct plan {
     struct mu_str ctype, languages;
     struct mu_str said; /**< Connection as the handler set it (Upgrade) */
-    bool has_content; /**< the fields that describe a body are sent */
+    bool has_content;   /**< the fields that describe a body are sent */
     bool keeps;
     bool says_keepalive;
-    int64_t left;     /**< requests that may still follow; 0: no limit is announced */
+    int64_t left; /**< requests that may still follow; 0: no limit is announced */
     int64_t timeout_s;
 };
 
@@ -69,7 +70,8 @@ static bool may_keep(const struct mu_h1_exchange *x, const struct mu_req *r,
            x->delimiter != MU_H1_BY_CLOSE && core->keepalive && core->keepalive_timeout_ms > 0 &&
            (core->max_keepalive_requests == 0 || c->keepalives < core->max_keepalive_requests) &&
            !drops_connection(r->status) && !(x->x.expects_continue && !x->body.is_done) &&
-           !(said.n > 0 && mu_list_has_token(said, MU_S("close"))) && !is_set(r, MU_S("nokeepalive"));
+           !(said.n > 0 && mu_list_has_token(said, MU_S("close"))) &&
+           !is_set(r, MU_S("nokeepalive"));
 }
 
 /** Decide. Afterwards x->delimiter, x->x.wants_close and the connection's keep-alive time stand. */
@@ -84,9 +86,8 @@ static void make_plan(struct mu_h1_exchange *x, const struct mu_req *r, struct p
     p->keeps = may_keep(x, r, core, p->said);
     p->says_keepalive = p->keeps && x->has_keepalive_token;
     p->timeout_s = core->keepalive_timeout_ms / 1000;
-    p->left = core->max_keepalive_requests > 0
-                  ? core->max_keepalive_requests - x->x.conn->keepalives
-                  : 0;
+    p->left =
+        core->max_keepalive_requests > 0 ? core->max_keepalive_requests - x->x.conn->keepalives : 0;
     p->has_content = !mu_status_has_no_body(r->status);
     p->ctype = p->has_content ? r->content_type : MU_STR_NULL;
     if (!p->keeps)
@@ -102,7 +103,8 @@ static bool is_left_out(const struct plan *p, const struct mu_header *f)
         return true; /* the server's own to say */
     if (p->has_content)
         return false;
-    if (f->id == MU_H_CONTENT_TYPE || f->id == MU_H_CONTENT_ENCODING || f->id == MU_H_CONTENT_LANGUAGE)
+    if (f->id == MU_H_CONTENT_TYPE || f->id == MU_H_CONTENT_ENCODING ||
+        f->id == MU_H_CONTENT_LANGUAGE)
         return true;
     return f->id == MU_H_CONTENT_RANGE;
 }
@@ -119,9 +121,10 @@ static size_t table_size(struct mu_h1_exchange *x, const struct plan *p, struct 
         if (is_left_out(p, f))
             continue;
         if (!mu_h1_field_is_sane(f->name, f->value)) {
-            MU_LOG(&x->x.req.log, "core", MU_LOG_WARN, "MU0520",
-                   "answer field \"%.*s\" is dropped: its name or value holds characters that would split the answer",
-                   MU_FMT(f->name));
+            MU_LOG(
+                &x->x.req.log, "core", MU_LOG_WARN, "MU0520",
+                "answer field \"%.*s\" is dropped: its name or value holds characters that would split the answer",
+                MU_FMT(f->name));
             continue;
         }
         need += f->name.n + f->value.n + 4;
@@ -247,7 +250,10 @@ static void put_content(struct out *o, const struct mu_req *r, const struct plan
 
 struct mu_str mu_h1_head_make(struct mu_h1_exchange *x, size_t room)
 {
-    /* Fixed texts: status line, Date, Last-Modified, ETag, lengths, Keep-Alive, Connection, Transfer-Encoding, names. */
+    /*
+     * Fixed texts: status line, Date, Last-Modified, ETag, lengths, Keep-Alive, Connection,
+     * Transfer-Encoding, names.
+     */
     enum { FIXED = 512 };
     struct mu_req *r = mu_exchange_answer(&x->x);
     struct plan p = { .languages = join_languages(r) };
@@ -256,9 +262,9 @@ struct mu_str mu_h1_head_make(struct mu_h1_exchange *x, size_t room)
     char *buf;
 
     make_plan(x, r, &p);
-    need = FIXED + p.said.n + table_size(x, &p, &r->out_always) + table_size(x, &p, &r->out) + r->etag.n +
-           mu_req_server_tokens(r).n + p.ctype.n + r->content_encoding.n + p.languages.n +
-           r->status_reason.n;
+    need = FIXED + p.said.n + table_size(x, &p, &r->out_always) + table_size(x, &p, &r->out) +
+           r->etag.n + mu_req_server_tokens(r).n + p.ctype.n + r->content_encoding.n +
+           p.languages.n + r->status_reason.n;
     buf = o.p = mu_arena_alloc(r->arena, need + room);
     if (!buf)
         return MU_STR_NULL;

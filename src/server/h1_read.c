@@ -1,7 +1,8 @@
 /*
- * h1_read: from bytes to a request head. Reading uses a buffer lent by the reactor. A head that is complete is parsed
- * where it lies, and the exchange keeps the buffer while it runs; one that is not moves to the heap, sized to need, and
- * the lent buffer goes back, so that thousands of dribbling clients cost little. An idle connection holds nothing.
+ * h1_read: from bytes to a request head. Reading uses a buffer lent by the reactor. A head that is
+ * complete is parsed where it lies, and the exchange keeps the buffer while it runs; one that is
+ * not moves to the heap, sized to need, and the lent buffer goes back, so that thousands of
+ * dribbling clients cost little. An idle connection holds nothing.
  */
 #include <server/h1_conn.h>
 
@@ -9,9 +10,10 @@
 #include <stdlib.h>
 
 enum {
-    HEAD_ROUND = 256,        /* a partial head's allocation is a multiple of it */
-    HEAD_MAX = 1024 * 1024,  /* LimitRequestFields 0 has an end, too */
-    DRAIN_IDLE_MS = 5000,    /* an idle connection waits no longer for a request while the child ends */
+    HEAD_ROUND = 256,       /* a partial head's allocation is a multiple of it */
+    HEAD_MAX = 1024 * 1024, /* LimitRequestFields 0 has an end, too */
+    DRAIN_IDLE_MS =
+        5000, /* an idle connection waits no longer for a request while the child ends */
 };
 
 static const struct mu_exchange_ops h1_ops = {
@@ -113,7 +115,8 @@ static enum mu_h1_got park(struct mu_conn *c)
         mu_h1_drop_buf(c);
         h->state = c->keepalives > 0 ? MU_H1_IDLE : MU_H1_HEAD;
     } else {
-        if (h->buf_kind == MU_H1_LENT && !to_heap(c, (n + HEAD_ROUND - 1) / HEAD_ROUND * HEAD_ROUND))
+        if (h->buf_kind == MU_H1_LENT &&
+            !to_heap(c, (n + HEAD_ROUND - 1) / HEAD_ROUND * HEAD_ROUND))
             goto fail;
         h->state = MU_H1_HEAD;
         if (h->since_ms == 0) /* on a new connection a head's time begins with the connection */
@@ -138,7 +141,10 @@ fail:
     return MU_H1_CLOSED;
 }
 
-/** The exchange that `head` began, or failed to begin, with what lies in the buffer up to `head_len`. */
+/**
+ * The exchange that `head` began, or failed to begin, with what lies in the buffer up to
+ * `head_len`.
+ */
 static struct mu_h1_exchange *begin(struct mu_conn *c, struct mu_arena *a,
                                     const struct mu_h1_head *head, size_t head_len)
 {
@@ -170,8 +176,9 @@ static struct mu_h1_exchange *begin(struct mu_conn *c, struct mu_arena *a,
 static enum mu_h1_got no_memory(struct mu_conn *c, struct mu_arena *a)
 {
     mu_reactor_arena_give_back(c->host->reactor, a);
-    MU_LOG(NULL, "core", MU_LOG_ERR, "MU0510",
-           "no memory for a request; its connection is closed. Lower the number of connections or add memory");
+    MU_LOG(
+        NULL, "core", MU_LOG_ERR, "MU0510",
+        "no memory for a request; its connection is closed. Lower the number of connections or add memory");
     mu_h1_drop_buf(c);
     mu_conn_close(c);
     return MU_H1_CLOSED;
@@ -191,7 +198,10 @@ enum mu_h1_got mu_h1_refuse_head(struct mu_conn *c, enum mu_status status, const
     return MU_H1_READY;
 }
 
-/** Look at the buffer: MU_OK when an exchange was begun, MU_AGAIN when more is needed, MU_GONE when c was closed. */
+/**
+ * Look at the buffer: MU_OK when an exchange was begun, MU_AGAIN when more is needed, MU_GONE when
+ * c was closed.
+ */
 static enum mu_rc take_head(struct mu_conn *c)
 {
     struct mu_h1 *h = mu_h1_of(c);
@@ -244,7 +254,8 @@ enum mu_h1_got mu_h1_next(struct mu_conn *c)
             return park(c);
         if (!make_room(c)) {
             if (h->cap >= HEAD_MAX)
-                return mu_h1_refuse_head(c, MU_431_REQUEST_HEADER_FIELDS_TOO_LARGE, "head too large");
+                return mu_h1_refuse_head(c, MU_431_REQUEST_HEADER_FIELDS_TOO_LARGE,
+                                         "head too large");
             break;
         }
         rc = mu_stream_read(&c->stream, h->buf + h->n, h->cap - h->n, &got);

@@ -1,7 +1,8 @@
 /*
- * h1_send: chunks on their way to the socket. Memory is gathered into one call, a file follows by sendfile behind MSG_MORE. Who may
- * wait, waits for room; the end of an answer, and what a worker thread writes, is left pending instead: the reactor
- * sends it later (state FLUSH), so that a slow client holds neither fiber nor thread.
+ * h1_send: chunks on their way to the socket. Memory is gathered into one call, a file follows by
+ * sendfile behind MSG_MORE. Who may wait, waits for room; the end of an answer, and what a worker
+ * thread writes, is left pending instead: the reactor sends it later (state FLUSH), so that a slow
+ * client holds neither fiber nor thread.
  */
 #include <server/h1_conn.h>
 
@@ -9,9 +10,11 @@
 
 enum {
     IOV_BATCH = 64,
-    COPY_MAX = 16 * 1024,       /* of borrowed bytes kept for the flush instead of holding the fiber */
+    COPY_MAX = 16 * 1024, /* of borrowed bytes kept for the flush instead of holding the fiber */
     KEEP_IN_MEMORY = 32 * 1024, /* of a worker thread's answer, before there is a file */
-    SLICE = 2 * 1024 * 1024,    /* sent in one go to a client that takes everything; then others have their turn */
+    SLICE =
+        2 * 1024 *
+        1024, /* sent in one go to a client that takes everything; then others have their turn */
 };
 
 /** Of a worker thread's answer that a slow client may leave in the temporary folder. */
@@ -63,7 +66,8 @@ static enum mu_rc send_file(struct mu_h1_exchange *x, struct mu_chunk *v, size_t
     size_t sent = 0;
     enum mu_rc rc;
 
-    rc = mu_stream_sendfile(&x->x.conn->stream, f->fd, &off, f->len < SLICE ? (size_t)f->len : SLICE, &sent);
+    rc = mu_stream_sendfile(&x->x.conn->stream, f->fd, &off,
+                            f->len < SLICE ? (size_t)f->len : SLICE, &sent);
     x->x.wire_out += sent;
     f->off += sent;
     f->len -= sent;
@@ -71,14 +75,18 @@ static enum mu_rc send_file(struct mu_h1_exchange *x, struct mu_chunk *v, size_t
         ++*i;
     if (rc != MU_EOF)
         return rc;
-    MU_LOG(&x->x.req.log, "core", MU_LOG_ERR, "MU0530",
-           "file of \"%.*s\" became shorter while it was sent (%llu bytes missing); the connection is closed. "
-           "Replace files by renaming a new one over the old",
-           MU_FMT(x->x.req.path), (unsigned long long)f->len);
+    MU_LOG(
+        &x->x.req.log, "core", MU_LOG_ERR, "MU0530",
+        "file of \"%.*s\" became shorter while it was sent (%llu bytes missing); the connection is closed. "
+        "Replace files by renaming a new one over the old",
+        MU_FMT(x->x.req.path), (unsigned long long)f->len);
     return MU_EIO;
 }
 
-/** As much as goes without waiting. MU_OK: everything (*i == n) or a slice; MU_AGAIN: the socket is full. */
+/**
+ * As much as goes without waiting. MU_OK: everything (*i == n) or a slice; MU_AGAIN: the socket is
+ * full.
+ */
 static enum mu_rc send_some(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, size_t *i)
 {
     uint64_t end = x->x.wire_out + SLICE;
@@ -145,7 +153,10 @@ static size_t borrowed_bytes(const struct mu_chunk *v, size_t n)
     return bytes;
 }
 
-/** Keep what is left for the reactor to send. Few borrowed bytes are copied; MU_LIMIT when they are many. */
+/**
+ * Keep what is left for the reactor to send. Few borrowed bytes are copied; MU_LIMIT when they are
+ * many.
+ */
 static enum mu_rc keep_rest(struct mu_h1_exchange *x, const struct mu_chunk *v, size_t n)
 {
     struct mu_arena *a = x->x.req.arena;
@@ -276,8 +287,8 @@ static void merge_spooled(struct mu_h1_exchange *x)
     for (size_t i = x->out_i + 1; i < x->out_n; i++) {
         struct mu_chunk *a = &x->out[to], *b = &x->out[i];
 
-        if (a->kind == MU_CHUNK_FILE && b->kind == MU_CHUNK_FILE && a->fd == x->spool.fd && b->fd == a->fd &&
-            a->off + a->len == b->off)
+        if (a->kind == MU_CHUNK_FILE && b->kind == MU_CHUNK_FILE && a->fd == x->spool.fd &&
+            b->fd == a->fd && a->off + a->len == b->off)
             a->len += b->len;
         else
             x->out[++to] = *b;
@@ -302,8 +313,9 @@ enum mu_rc mu_h1_keep(struct mu_exchange *mx)
     merge_spooled(x);
     if (rc == MU_OK)
         return MU_OK;
-    MU_LOG(&mx->req.log, "core", MU_LOG_ERR, "MU0533",
-           "no room in memory or the temporary folder for what the client does not take; its answer is cut off");
+    MU_LOG(
+        &mx->req.log, "core", MU_LOG_ERR, "MU0533",
+        "no room in memory or the temporary folder for what the client does not take; its answer is cut off");
     return mu_h1_give_up(x, rc);
 }
 

@@ -1,6 +1,7 @@
 /*
- * h1_sink: where an answer leaves. The first write sends the head together with the first bytes; bodies are framed by length, by chunks or
- * by the connection's end, and held to what the head promised: too much is cut, too little ends the connection.
+ * h1_sink: where an answer leaves. The first write sends the head together with the first bytes;
+ * bodies are framed by length, by chunks or by the connection's end, and held to what the head
+ * promised: too much is cut, too little ends the connection.
  */
 #include <server/h1_conn.h>
 
@@ -24,9 +25,10 @@ static void cut(struct mu_h1_exchange *x, struct mu_chunk *c)
         x->body_left -= len;
         return;
     }
-    MU_LOG(&x->x.req.log, "core", MU_LOG_ERR, "MU0531",
-           "the handler of \"%.*s\" wrote more than the Content-Length it announced; the rest is cut off",
-           MU_FMT(x->x.req.path));
+    MU_LOG(
+        &x->x.req.log, "core", MU_LOG_ERR, "MU0531",
+        "the handler of \"%.*s\" wrote more than the Content-Length it announced; the rest is cut off",
+        MU_FMT(x->x.req.path));
     if (c->kind == MU_CHUNK_MEM)
         c->mem.n = (size_t)x->body_left;
     else
@@ -120,18 +122,23 @@ static size_t join(struct mu_chunk *v, size_t n)
     return 1;
 }
 
-/** Did the body keep its promise? A short one must not look like a complete answer on a connection that goes on. */
+/**
+ * Did the body keep its promise? A short one must not look like a complete answer on a connection
+ * that goes on.
+ */
 static enum mu_rc check_complete(struct mu_h1_exchange *x)
 {
     if (x->delimiter != MU_H1_BY_LENGTH || x->body_left == 0)
         return MU_OK;
-    MU_LOG(&x->x.req.log, "core", MU_LOG_ERR, "MU0532",
-           "the handler of \"%.*s\" wrote %llu bytes less than the Content-Length it announced; the connection is closed",
-           MU_FMT(x->x.req.path), (unsigned long long)x->body_left);
+    MU_LOG(
+        &x->x.req.log, "core", MU_LOG_ERR, "MU0532",
+        "the handler of \"%.*s\" wrote %llu bytes less than the Content-Length it announced; the connection is closed",
+        MU_FMT(x->x.req.path), (unsigned long long)x->body_left);
     return mu_h1_give_up(x, MU_OK);
 }
 
-enum mu_rc mu_h1_write(struct mu_exchange *mx, const struct mu_chunk *chunks, size_t n, bool is_last)
+enum mu_rc mu_h1_write(struct mu_exchange *mx, const struct mu_chunk *chunks, size_t n,
+                       bool is_last)
 {
     struct mu_h1_exchange *x = mu_h1_exchange_of(mx);
     struct mu_chunk on_stack[SEGS_ON_STACK], *v = on_stack;

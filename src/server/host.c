@@ -1,7 +1,7 @@
 /*
- * host: what the connections of one reactor share, beyond what the MPM filled in: the free list of connection
- * structs (cut from slabs, so that an idle connection carries no allocator overhead), what is asked of the
- * configuration once instead of for each request, and drain and abort.
+ * host: what the connections of one reactor share, beyond what the MPM filled in: the free list of
+ * connection structs (cut from slabs, so that an idle connection carries no allocator overhead),
+ * what is asked of the configuration once instead of for each request, and drain and abort.
  */
 #include <server/conn_internal.h>
 #include <server/host_alloc.h>
@@ -73,7 +73,10 @@ void mu_host_conn_free(struct mu_conn_host *h, struct mu_conn *c)
     p->free_conns = c;
 }
 
-/** Does any <VirtualHost> name an address? "*", "_default_" and "*:port" need no look at the socket's own. */
+/**
+ * Does any <VirtualHost> name an address? "*", "_default_" and "*:port" need no look at the
+ * socket's own.
+ */
 static bool has_address_hosts(const struct mu_config *config)
 {
     for (size_t i = 1; i < config->vhosts_n; i++) {
@@ -114,7 +117,8 @@ enum mu_rc mu_conn_host_init(struct mu_conn_host *h)
     h->is_draining = false;
     h->priv = p;
     p->wants_timing = mu_server_wants_timing(h->config);
-    p->wants_status = mu_core_of(h->config->main->base)->extended_status;
+    p->wants_status = mu_core_of(h->config->main->base)->extended_status &&
+                      mu_config_has_module(h->config, MU_S("status"));
     p->is_by_address = has_address_hosts(h->config);
     if (find_read_limiters(p, h->config) == MU_OK)
         return MU_OK;

@@ -1,13 +1,17 @@
 /*
- * linger: the end of a connection. Closing a socket with unread input makes the kernel send a reset, which can destroy an answer that is
- * still on its way; so when the client may have more to say, our side is shut and its input dropped until it closes or
- * the time is over. A client that asked for the close and was heard out gets a plain close.
+ * linger: the end of a connection. Closing a socket with unread input makes the kernel send a
+ * reset, which can destroy an answer that is still on its way; so when the client may have more to
+ * say, our side is shut and its input dropped until it closes or the time is over. A client that
+ * asked for the close and was heard out gets a plain close.
  */
 #include <server/h1_conn.h>
 
 enum { LINGER_QUIET_MS = 2000, LINGER_TOTAL_MS = 30000 };
 
-/** Wait for more, or (`at_once`) let others have their turn first. False: it has been long enough, however lively the client. */
+/**
+ * Wait for more, or (`at_once`) let others have their turn first. False: it has been long enough,
+ * however lively the client.
+ */
 static bool go_on(struct mu_conn *c, bool at_once)
 {
     struct mu_h1 *h = mu_h1_of(c);
@@ -20,7 +24,9 @@ static bool go_on(struct mu_conn *c, bool at_once)
     return true;
 }
 
-/** Drop what is there. A bounded amount a turn, so that a flooding client does not keep the thread. */
+/**
+ * Drop what is there. A bounded amount a turn, so that a flooding client does not keep the thread.
+ */
 static enum mu_rc drop_input(struct mu_conn *c)
 {
     size_t cap, got;

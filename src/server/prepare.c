@@ -125,7 +125,8 @@ static bool any_wants_timing(const struct mu_config *config)
         if (config->modules[i]->wants_timing)
             return true;
     }
-    return core_of(config->main)->extended_status;
+    return core_of(config->main)->extended_status &&
+           mu_config_has_module(config, MU_S("status"));
 }
 
 bool mu_server_wants_timing(const struct mu_config *config)

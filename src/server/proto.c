@@ -1,7 +1,7 @@
 /*
- * proto: the registry of protocols a Listen line can name. "http" is HTTP/1; tests and modules add theirs while the
- * process is still single-threaded, before connections are opened. As in httpd, a name nobody knows ("https" where
- * nothing does TLS) means plain HTTP.
+ * proto: the registry of protocols a Listen line can name. "http" is HTTP/1; tests and modules add
+ * theirs while the process is still single-threaded, before connections are opened. As in httpd, a
+ * name nobody knows ("https" where nothing does TLS) means plain HTTP.
  */
 #include <server/conn_internal.h>
 
@@ -16,7 +16,8 @@ void mu_protocol_register(const struct mu_protocol *p)
 {
     for (size_t i = 0; i < registered_n; i++) {
         if (strcmp(registered[i]->name, p->name) == 0) {
-            registered[i] = p; /* a module loaded anew by the next generation of the configuration */
+            registered[i] =
+                p; /* a module loaded anew by the next generation of the configuration */
             return;
         }
     }

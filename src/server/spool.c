@@ -1,6 +1,6 @@
 /*
- * spool: temporary files without a name, so that nothing is left behind however the process ends. Made in TMPDIR or /tmp
- * on first use: most answers and bodies never need one.
+ * spool: temporary files without a name, so that nothing is left behind however the process ends.
+ * Made in TMPDIR or /tmp on first use: most answers and bodies never need one.
  */
 #include <server/spool.h>
 

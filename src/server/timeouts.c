@@ -1,6 +1,7 @@
 /*
- * timeouts: how slowly a request may arrive. RequestReadTimeout's limits come from whichever module has them (mod_reqtimeout)
- * and grow with the bytes received; deadlines are worked out when a timer strikes, so that receiving costs nothing.
+ * timeouts: how slowly a request may arrive. RequestReadTimeout's limits come from whichever module
+ * has them (mod_reqtimeout) and grow with the bytes received; deadlines are worked out when a timer
+ * strikes, so that receiving costs nothing.
  */
 #include <server/conn_internal.h>
 

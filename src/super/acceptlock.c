@@ -51,7 +51,8 @@ struct mu_accept_locks *mu_accept_locks_create(uint32_t n)
 
     if (fd < 0)
         return NULL;
-    if (ftruncate(fd, (off_t)(n * sizeof(struct mu_accept_lock))) == 0 && fcntl(fd, F_ADD_SEALS, SEALS) == 0)
+    if (ftruncate(fd, (off_t)(n * sizeof(struct mu_accept_lock))) == 0 &&
+        fcntl(fd, F_ADD_SEALS, SEALS) == 0)
         l = locks_map(fd, n);
     if (!l) {
         saved = errno;
@@ -114,7 +115,8 @@ static void futex_wake(_Atomic uint32_t *word, int n)
 static bool swap(_Atomic uint32_t *word, uint32_t from, uint32_t to)
 {
     /* acquire and release: what one holder did to the sockets is seen by the next */
-    return atomic_compare_exchange_strong_explicit(word, &from, to, memory_order_acq_rel, memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(word, &from, to, memory_order_acq_rel,
+                                                   memory_order_relaxed);
 }
 
 /* No process has that number: a holder that died unseen, or rubbish. */
@@ -123,7 +125,8 @@ static bool is_nobody(uint32_t holder)
     return holder > INT32_MAX || (kill((pid_t)holder, 0) != 0 && errno == ESRCH);
 }
 
-bool mu_accept_lock_acquire(struct mu_accept_lock *l, uint32_t pid, bool (*is_over)(const void *arg), const void *arg)
+bool mu_accept_lock_acquire(struct mu_accept_lock *l, uint32_t pid,
+                            bool (*is_over)(const void *arg), const void *arg)
 {
     uint32_t mine = pid;
 
@@ -143,7 +146,8 @@ bool mu_accept_lock_acquire(struct mu_accept_lock *l, uint32_t pid, bool (*is_ov
         seen |= HAS_WAITERS;
         futex_wait(&l->word, seen);
         mine = pid | HAS_WAITERS; /* there may be others that sleep: wake one when it is dropped */
-        if (atomic_load_explicit(&l->word, memory_order_relaxed) == seen && is_nobody(seen & ~HAS_WAITERS))
+        if (atomic_load_explicit(&l->word, memory_order_relaxed) == seen &&
+            is_nobody(seen & ~HAS_WAITERS))
             (void)swap(&l->word, seen, 0);
     }
 }

@@ -30,8 +30,8 @@ struct mu_accept_lock *mu_accept_locks_at(struct mu_accept_locks *l, uint32_t i)
  * Lock for process `pid`. Blocks while another live process holds it, looking at `is_over` at least every quarter of a
  * second. Returns: false when is_over(arg) said so.
  */
-MU_NODISCARD bool mu_accept_lock_acquire(struct mu_accept_lock *l, uint32_t pid, bool (*is_over)(const void *arg),
-                                         const void *arg);
+MU_NODISCARD bool mu_accept_lock_acquire(struct mu_accept_lock *l, uint32_t pid,
+                                         bool (*is_over)(const void *arg), const void *arg);
 void mu_accept_lock_drop(struct mu_accept_lock *l, uint32_t pid);
 /** The supervisor has reaped `pid`: free what it held. Before the pid can be given to another process. */
 void mu_accept_locks_recover(struct mu_accept_locks *l, uint32_t pid);

@@ -4,9 +4,11 @@
 
 enum {
     MU_CHANNEL_READY = 'R',   /**< child: serving from now on */
-    MU_CHANNEL_LEAVING = 'L', /**< child: takes no more connections, by its own decision */
-    MU_CHANNEL_STOP = 's',    /**< supervisor: the first one asks for a graceful stop, the second for one at once */
-    MU_CHANNEL_BYTES_MAX = 8, /**< a child that writes more than that is not listened to any longer */
+    MU_CHANNEL_LEAVING = 'L', /**< child: takes no more connections */
+    MU_CHANNEL_STOP =
+        's', /**< supervisor: the first one asks for a graceful stop, the second for one at once */
+    MU_CHANNEL_BYTES_MAX =
+        8, /**< a child that writes more than that is not listened to any longer */
 };
 
 #endif

@@ -64,7 +64,9 @@ enum mu_rc mu_accept_lock_take(const struct mu_child *child)
 {
     if (!child->accept_lock)
         return MU_OK;
-    return mu_accept_lock_acquire(child->accept_lock, (uint32_t)getpid(), is_stop_requested, child) ? MU_OK : MU_GONE;
+    return mu_accept_lock_acquire(child->accept_lock, (uint32_t)getpid(), is_stop_requested, child)
+               ? MU_OK
+               : MU_GONE;
 }
 
 void mu_accept_lock_release(const struct mu_child *child)

@@ -18,14 +18,15 @@ struct mu_accept_lock; /**< acceptlock.h */
 
 /** The numbers of one MPM after clamping and warnings, for the supervisor's arithmetic. */
 struct mu_mpm_limits {
-    uint32_t children_max;      /**< processes at most (ServerLimit / MaxRequestWorkers / ThreadsPerChild) */
-    uint32_t slots_per_child;   /**< scoreboard slots of one child */
-    uint32_t start;             /**< children at first */
+    uint32_t
+        children_max; /**< processes at most (ServerLimit / MaxRequestWorkers / ThreadsPerChild) */
+    uint32_t slots_per_child;      /**< scoreboard slots of one child */
+    uint32_t start;                /**< children at first */
     uint32_t min_spare, max_spare; /**< in workers (prefork: processes; threaded: summed threads) */
     uint32_t workers_per_child;
     uint32_t max_connections_per_child;
     uint32_t server_limit, thread_limit; /**< as configured; for display */
-    uint32_t listeners_per_child; /**< async: listener threads of a child; 0 elsewhere */
+    uint32_t listeners_per_child;        /**< async: listener threads of a child; 0 elsewhere */
 };
 
 /** In the child process, from fork to exit. */
@@ -33,11 +34,11 @@ struct mu_child {
     struct mu_config *config;
     const struct mu_mpm_limits *limits;
     struct mu_scoreboard *scoreboard;
-    uint32_t index;           /**< place in the scoreboard */
+    uint32_t index; /**< place in the scoreboard */
     uint64_t generation;
     struct mu_listener *const *listeners; /**< those of this child's bucket */
     size_t listeners_n;
-    int stop_fd;              /**< readable when a stop is requested, and for ever after: see mu_child_stop_requested */
+    int stop_fd; /**< readable when a stop is requested, and for ever after: see mu_child_stop_requested */
     struct mu_accept_lock *accept_lock; /**< NULL without Mutex mpm-accept */
 };
 
@@ -45,7 +46,7 @@ struct mu_child {
 enum mu_stop mu_child_stop_requested(const struct mu_child *child);
 /** Tell the supervisor that this child is ready to serve (it counts as started from then on). */
 void mu_child_ready(const struct mu_child *child);
-/** Tell the supervisor that this child takes no more connections by its own decision: it may be replaced. */
+/** Tell the supervisor that this child takes no more connections, asked or by its own decision: it may be replaced. */
 void mu_child_leaving(const struct mu_child *child);
 /**
  * Take the accept lock; blocks. A holder that died is recovered from.
@@ -58,9 +59,9 @@ void mu_child_close_listeners(const struct mu_child *child);
 
 /** What the MPMs share of their settings (unixd's directives), merged and clamped. */
 struct mu_mpm_common {
-    uint64_t max_mem_free;          /**< bytes a thread may keep; 0: no limit */
-    size_t thread_stack_size;       /**< 0: the system's default */
-    int64_t graceful_timeout_ms;    /**< GracefulShutdownTimeout; 0: for ever */
+    uint64_t max_mem_free;       /**< bytes a thread may keep; 0: no limit */
+    size_t thread_stack_size;    /**< 0: the system's default */
+    int64_t graceful_timeout_ms; /**< GracefulShutdownTimeout; 0: for ever */
 };
 struct mu_mpm_common mu_mpm_common_of(const struct mu_config *config);
 

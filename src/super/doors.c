@@ -46,8 +46,8 @@ static struct mu_door *find_open(struct mu_super *s, const struct mu_listen *wan
     return NULL;
 }
 
-static enum mu_rc open_one(struct mu_super *s, const struct mu_listen *want, const struct mu_listen_options *o,
-                           uint32_t bucket)
+static enum mu_rc open_one(struct mu_super *s, const struct mu_listen *want,
+                           const struct mu_listen_options *o, uint32_t bucket)
 {
     struct mu_door *d = find_open(s, want, bucket);
     struct mu_str err = MU_STR_NULL;
@@ -94,8 +94,9 @@ static struct mu_listen *parse_all(struct mu_super *s)
         for (size_t k = 0; k < i; k++) {
             if (!mu_listen_is_dup(&wants[k], &wants[i]))
                 continue;
-            mu_config_error(c, "%.*s:%u: Listen %.*s: there is one for the same address on line %u of %s", MU_FMT(l->file),
-                            l->line, MU_FMT(l->text), wants[k].line, wants[k].file);
+            mu_config_error(
+                c, "%.*s:%u: Listen %.*s: there is one for the same address on line %u of %s",
+                MU_FMT(l->file), l->line, MU_FMT(l->text), wants[k].line, wants[k].file);
             is_good = false;
         }
     }
@@ -112,7 +113,8 @@ enum mu_rc mu_doors_open(struct mu_super *s)
     enum mu_rc rc = MU_OK;
 
     if (!s->config->listens_n)
-        return mu_config_error(s->config, "no listening sockets: the configuration needs at least one Listen line");
+        return mu_config_error(
+            s->config, "no listening sockets: the configuration needs at least one Listen line");
     s->buckets = count_buckets(c);
     o.has_reuseport = s->buckets > 1;
     wants = parse_all(s);

@@ -74,8 +74,7 @@ uint64_t mu_generations_newest(struct mu_super *s)
 {
     uint64_t newest = 0;
 
-    MU_LIST_FOR(at, &s->generations)
-    {
+    MU_LIST_FOR(at, &s->generations) {
         const struct mu_generation *g = MU_CONTAINER_OF(at, struct mu_generation, link);
 
         if (g->number > newest)
@@ -86,8 +85,7 @@ uint64_t mu_generations_newest(struct mu_super *s)
 
 struct mu_generation *mu_generation_find(struct mu_super *s, uint64_t number)
 {
-    MU_LIST_FOR(at, &s->generations)
-    {
+    MU_LIST_FOR(at, &s->generations) {
         struct mu_generation *g = MU_CONTAINER_OF(at, struct mu_generation, link);
 
         if (g->number == number)
@@ -98,8 +96,7 @@ struct mu_generation *mu_generation_find(struct mu_super *s, uint64_t number)
 
 void mu_generations_sweep(struct mu_super *s)
 {
-    MU_LIST_FOR_SAFE(at, &s->generations)
-    {
+    MU_LIST_FOR_SAFE(at, &s->generations) {
         struct mu_generation *g = MU_CONTAINER_OF(at, struct mu_generation, link);
         struct mu_score_totals base, sum;
 

@@ -80,7 +80,8 @@ void mu_kid_hear(struct mu_super *s, struct mu_kid *k)
             k->ready_ms = mu_super_now();
         } else if (said[i] == MU_CHANNEL_LEAVING && !k->is_leaving) {
             k->is_leaving = true;
-            MU_LOG(NULL, mu_super_module(s), MU_LOG_DEBUG, "MU0720", "child pid %d leaves by itself", (int)k->pid);
+            MU_LOG(NULL, mu_super_module(s), MU_LOG_DEBUG, "MU0720",
+                   "child pid %d takes no more connections", (int)k->pid);
         }
     }
     if (n > 0)
@@ -93,13 +94,13 @@ void mu_kid_hear(struct mu_super *s, struct mu_kid *k)
 static void press_one(struct mu_super *s, struct mu_kid *k, int64_t now_ms)
 {
     if (!k->has_kill && now_ms >= k->asked_ms + KILL_AFTER_MS) {
-        MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0721", "child pid %d does not stop: sending it SIGKILL",
-               (int)k->pid);
+        MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0721",
+               "child pid %d does not stop: sending it SIGKILL", (int)k->pid);
         k->has_kill = k->has_term = true;
         kill(k->pid, SIGKILL);
     } else if (!k->has_term && now_ms >= k->asked_ms + TERM_AFTER_MS) {
-        MU_LOG(NULL, mu_super_module(s), MU_LOG_WARN, "MU0722", "child pid %d did not stop when asked: sending it SIGTERM",
-               (int)k->pid);
+        MU_LOG(NULL, mu_super_module(s), MU_LOG_WARN, "MU0722",
+               "child pid %d did not stop when asked: sending it SIGTERM", (int)k->pid);
         k->has_term = true;
         kill(k->pid, SIGTERM);
     }

@@ -19,8 +19,9 @@
 
 enum {
     TICK_MS = 1000,
-    READY_PATIENCE_MS = 30000,  /* for the children of the start, once one of them serves */
-    LOGGER_PATIENCE_MS = 5000,  /* for piped loggers at a full stop */
+    READY_PATIENCE_MS = 30000, /* for the children of the start, once one of them serves */
+    RELIEF_PATIENCE_MS = 1000, /* for the old children to say that they take no more connections */
+    LOGGER_PATIENCE_MS = 5000, /* for piped loggers at a full stop */
     REHEARSAL_PATIENCE_MS = 60000,
 };
 
@@ -150,6 +151,8 @@ static int timeout_of(struct mu_super *s, int64_t now_ms)
 
     if (s->phase == MU_SUPER_GRACEFUL_STOP && s->phase_deadline_ms)
         until = earlier(until, s->phase_deadline_ms);
+    if (s->relief_deadline_ms)
+        until = earlier(until, s->relief_deadline_ms);
     if (s->hold_until_ms > now_ms)
         until = earlier(until, s->hold_until_ms);
     if (logger >= 0)
@@ -159,8 +162,7 @@ static int timeout_of(struct mu_super *s, int64_t now_ms)
 
 static void stop_all(struct mu_super *s, enum mu_stop how)
 {
-    MU_LIST_FOR(at, &s->generations)
-    {
+    MU_LIST_FOR(at, &s->generations) {
         mu_generation_stop(s, MU_CONTAINER_OF(at, struct mu_generation, link), how);
     }
 }
@@ -169,7 +171,8 @@ static void forget_pid_file(struct mu_super *s)
 {
     if (!s->pid_path)
         return;
-    MU_LOG(NULL, "core", MU_LOG_INFO, "MU0750", "removed PidFile %s (pid=%d)", s->pid_path, (int)getpid());
+    MU_LOG(NULL, "core", MU_LOG_INFO, "MU0750", "removed PidFile %s (pid=%d)", s->pid_path,
+           (int)getpid());
     unlink(s->pid_path);
     free(s->pid_path);
     s->pid_path = NULL;
@@ -191,7 +194,8 @@ static void begin_graceful_stop(struct mu_super *s)
     s->pending &= ~(unsigned)MU_PEND_GRACEFUL_STOP;
     mu_rehearsal_give_up(s);
     (void)mu_sd_stopping();
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_NOTICE, "MU0752", "caught SIGWINCH, shutting down gracefully");
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_NOTICE, "MU0752",
+           "caught SIGWINCH, shutting down gracefully");
     s->phase = MU_SUPER_GRACEFUL_STOP;
     if (s->settings->graceful_timeout_ms)
         s->phase_deadline_ms = mu_super_now() + s->settings->graceful_timeout_ms;
@@ -202,17 +206,20 @@ static void begin_graceful_stop(struct mu_super *s)
 
 void mu_super_announce(const struct mu_super *s)
 {
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_NOTICE, "MU0753", "Muster/" MU_VERSION " configured -- resuming normal operations");
-    MU_LOG(NULL, "core", MU_LOG_NOTICE, "MU0754", "generation %llu: MPM %s, at most %u children of %u workers",
-           (unsigned long long)s->now->number, s->mpm->name, s->limits.children_max, s->limits.workers_per_child);
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_NOTICE, "MU0753",
+           "Muster/" MU_VERSION " configured -- resuming normal operations");
+    MU_LOG(NULL, "core", MU_LOG_NOTICE, "MU0754",
+           "generation %llu: MPM %s, at most %u children of %u workers",
+           (unsigned long long)s->now->number, s->mpm->name, s->limits.children_max,
+           s->limits.workers_per_child);
 }
 
-/* The children of the start are there (or as many as there will be): the server runs. */
-static void come_up(struct mu_super *s)
+/* The children of the start are there (or as many as there will be): the old ones can go. */
+static void come_up(struct mu_super *s, int64_t now_ms)
 {
     s->is_up = true;
-    MU_LIST_FOR(at, &s->generations)
-    {
+    s->relief_deadline_ms = now_ms + RELIEF_PATIENCE_MS;
+    MU_LIST_FOR(at, &s->generations) {
         struct mu_generation *g = MU_CONTAINER_OF(at, struct mu_generation, link);
 
         if (g != s->now)
@@ -221,6 +228,27 @@ static void come_up(struct mu_super *s)
     mu_doors_close_unwanted(s);
     mu_takeover_done(s);
     mu_pipelog_retire_unclaimed();
+}
+
+/* An old child that has not said so may still accept; one that runs blocking work cannot, but cannot say so either. */
+static bool may_old_ones_accept(const struct mu_super *s)
+{
+    for (size_t i = 0; i < s->kids_n; i++) {
+        const struct mu_kid *k = &s->kids[i];
+
+        if (k->generation != s->now && !k->is_leaving && !k->is_deaf)
+            return true;
+    }
+    return false;
+}
+
+/* From now on every new connection meets the new configuration: say so to whoever waits for it. */
+static void look_whether_relieved(struct mu_super *s, int64_t now_ms)
+{
+    if (!s->is_up || !s->relief_deadline_ms ||
+        (may_old_ones_accept(s) && now_ms < s->relief_deadline_ms))
+        return;
+    s->relief_deadline_ms = 0;
     mu_super_announce(s);
     (void)mu_sd_ready(NULL);
     if (s->parent_fd >= 0) {
@@ -252,7 +280,7 @@ static void look_whether_up(struct mu_super *s, int64_t now_ms)
     if (!s->up_deadline_ms)
         s->up_deadline_ms = now_ms + READY_PATIENCE_MS;
     if ((!starting && ready >= s->limits.start) || now_ms >= s->up_deadline_ms)
-        come_up(s);
+        come_up(s, now_ms);
 }
 
 static void act(struct mu_super *s, int64_t now_ms)
@@ -262,13 +290,15 @@ static void act(struct mu_super *s, int64_t now_ms)
         mu_super_reap(s);
     }
     look_whether_up(s, now_ms);
+    look_whether_relieved(s, now_ms);
     if ((s->pending & MU_PEND_STOP) && s->phase != MU_SUPER_STOPPING)
         begin_stop(s);
     if (s->phase != MU_SUPER_RUNNING)
         return;
     if (s->pending & MU_PEND_GRACEFUL_STOP) {
         begin_graceful_stop(s);
-    } else if (s->is_up && !s->rehearsal.pid && (s->pending & (MU_PEND_RESTART | MU_PEND_GRACEFUL))) {
+    } else if (s->is_up && !s->relief_deadline_ms && !s->rehearsal.pid &&
+               (s->pending & (MU_PEND_RESTART | MU_PEND_GRACEFUL))) {
         bool is_hard = s->pending & MU_PEND_RESTART;
 
         s->pending &= ~(unsigned)(MU_PEND_RESTART | MU_PEND_GRACEFUL);
@@ -284,15 +314,19 @@ static void keep_time(struct mu_super *s, int64_t now_ms)
         s->next_tick_ms = now_ms + TICK_MS;
     if (s->phase == MU_SUPER_RUNNING)
         mu_super_maintain(s, now_ms, is_tick);
-    if (s->phase == MU_SUPER_GRACEFUL_STOP && s->phase_deadline_ms && now_ms >= s->phase_deadline_ms) {
-        MU_LOG(NULL, mu_super_module(s), MU_LOG_WARN, "MU0755", "GracefulShutdownTimeout is over: stopping the rest at once");
+    if (s->phase == MU_SUPER_GRACEFUL_STOP && s->phase_deadline_ms &&
+        now_ms >= s->phase_deadline_ms) {
+        MU_LOG(NULL, mu_super_module(s), MU_LOG_WARN, "MU0755",
+               "GracefulShutdownTimeout is over: stopping the rest at once");
         s->phase_deadline_ms = 0;
         s->phase = MU_SUPER_STOPPING;
         stop_all(s, MU_STOP_NOW);
     }
     if (s->rehearsal.pid && now_ms - s->rehearsal.started_ms > REHEARSAL_PATIENCE_MS) {
-        MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0756", "the new configuration was not read within %d seconds: "
-               "the server goes on with the old one", REHEARSAL_PATIENCE_MS / 1000);
+        MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0756",
+               "the new configuration was not read within %d seconds: "
+               "the server goes on with the old one",
+               REHEARSAL_PATIENCE_MS / 1000);
         mu_rehearsal_give_up(s);
         (void)mu_sd_ready(NULL);
     }

@@ -16,11 +16,11 @@
 #include <unistd.h>
 
 enum {
-    HOLD_FIRST_MS = 100,   /* after the first child that ends at once; doubles with each */
+    HOLD_FIRST_MS = 100, /* after the first child that ends at once; doubles with each */
     HOLD_MAX_MS = 15000,
-    FAILURES_FATAL = 3,    /* when no child was ever ready */
-    STEADY_MS = 3000,      /* a child that serves that long ends a series of failures */
-    AT_ONCE_MS = 1000,     /* a child that crashes within that time has failed to start */
+    FAILURES_FATAL = 3, /* when no child was ever ready */
+    STEADY_MS = 3000,   /* a child that serves that long ends a series of failures */
+    AT_ONCE_MS = 1000,  /* a child that crashes within that time has failed to start */
 };
 
 static uint32_t core_count(void)
@@ -129,7 +129,8 @@ static void begin(struct mu_super *s, int64_t now_ms)
     uint32_t serving = 0;
 
     for (size_t i = 0; i < s->kids_n; i++)
-        serving += s->kids[i].generation == s->now && s->kids[i].asked == MU_STOP_NONE && !s->kids[i].is_leaving;
+        serving += s->kids[i].generation == s->now && s->kids[i].asked == MU_STOP_NONE &&
+                   !s->kids[i].is_leaving;
     if (serving < s->limits.start)
         start_children(s, s->limits.start - serving, now_ms);
 }
@@ -155,17 +156,20 @@ static bool has_other_kid(const struct mu_super *s, const struct mu_kid *k)
 /* Into s->last_end, for the log and for the message that gives up. */
 static void describe(struct mu_super *s, const struct mu_kid *k, int status)
 {
-    const char *dir = s->settings->core_dump_dir.n ? mu_cstr(s->config->arena, s->settings->core_dump_dir) : NULL;
+    const char *dir =
+        s->settings->core_dump_dir.n ? mu_cstr(s->config->arena, s->settings->core_dump_dir) : NULL;
     size_t cap = sizeof(s->last_end);
 
     if (!WIFSIGNALED(status))
-        snprintf(s->last_end, cap, "child pid %d exited with status %d", (int)k->pid, WEXITSTATUS(status));
+        snprintf(s->last_end, cap, "child pid %d exited with status %d", (int)k->pid,
+                 WEXITSTATUS(status));
     else if (!WCOREDUMP(status))
-        snprintf(s->last_end, cap, "child pid %d exit signal %s (%d)", (int)k->pid, strsignal(WTERMSIG(status)),
-                 WTERMSIG(status));
+        snprintf(s->last_end, cap, "child pid %d exit signal %s (%d)", (int)k->pid,
+                 strsignal(WTERMSIG(status)), WTERMSIG(status));
     else
-        snprintf(s->last_end, cap, "child pid %d exit signal %s (%d), possible coredump in %s", (int)k->pid,
-                 strsignal(WTERMSIG(status)), WTERMSIG(status), dir ? dir : "its working directory");
+        snprintf(s->last_end, cap, "child pid %d exit signal %s (%d), possible coredump in %s",
+                 (int)k->pid, strsignal(WTERMSIG(status)), WTERMSIG(status),
+                 dir ? dir : "its working directory");
 }
 
 static void note_end(struct mu_super *s, const struct mu_kid *k, int status)
@@ -194,8 +198,9 @@ static void note_failure(struct mu_super *s, const struct mu_kid *k, int64_t now
         hold = HOLD_MAX_MS;
     s->hold_until_ms = now_ms + hold;
     if (k->generation->has_been_ready || s->failures < FAILURES_FATAL || has_other_kid(s, k)) {
-        MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0744", "%s as soon as it was started; the next one starts in %d ms",
-               s->last_end, (int)hold);
+        MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0744",
+               "%s as soon as it was started; the next one starts in %d ms", s->last_end,
+               (int)hold);
         return;
     }
     mu_super_fail(s, "no child ever became ready to serve");
@@ -239,7 +244,8 @@ void mu_super_fail(struct mu_super *s, const char *why)
 {
     char text[512];
 
-    snprintf(text, sizeof(text), "%s%s%s", why, s->last_end[0] ? "; the last one: " : "", s->last_end);
+    snprintf(text, sizeof(text), "%s%s%s", why, s->last_end[0] ? "; the last one: " : "",
+             s->last_end);
     MU_LOG(NULL, mu_super_module(s), MU_LOG_EMERG, "MU0745", "%s", text);
     if (!s->is_up)
         (void)!dprintf(s->terminal_fd >= 0 ? s->terminal_fd : STDERR_FILENO, "muster: %s\n", text);

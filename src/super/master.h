@@ -85,26 +85,28 @@ struct mu_super {
     size_t doors_n;
     uint32_t buckets;
 
-    char *exe;        /**< what a restart executes: argv[0], absolute, links not followed */
-    char *cwd;        /**< at start: what relative arguments refer to */
-    int exe_fd;       /**< the running image's file, for a fall-back */
-    char *pid_path;   /**< of the PidFile written; NULL before */
+    char *exe;      /**< what a restart executes: argv[0], absolute, links not followed */
+    char *cwd;      /**< at start: what relative arguments refer to */
+    int exe_fd;     /**< the running image's file, for a fall-back */
+    char *pid_path; /**< of the PidFile written; NULL before */
     bool is_daemon;
     bool is_single;
-    int parent_fd;    /**< a waiting parent's pipe: told when the server runs; -1 */
-    int terminal_fd;  /**< of a daemon that does not run yet: the standard error it was started with; -1 */
+    int parent_fd; /**< a waiting parent's pipe: told when the server runs; -1 */
+    int terminal_fd; /**< of a daemon that does not run yet: the standard error it was started with; -1 */
     int signal_fd;
     int64_t start_time, config_time; /**< seconds since the epoch */
 
     enum mu_super_phase phase;
     unsigned pending;
-    bool is_up;            /**< said that it runs */
+    bool is_up; /**< the children of the start serve */
+    int64_t
+        relief_deadline_ms; /**< until when the old ones may say that they accept no more; 0: they have, announced */
     int64_t phase_deadline_ms; /**< GracefulShutdownTimeout */
     int64_t next_tick_ms;
     int64_t up_deadline_ms; /**< until when the children of the start may take */
-    uint32_t failures;     /**< children in a row that ended at once */
+    uint32_t failures;      /**< children in a row that ended at once */
     int64_t last_failure_ms, hold_until_ms;
-    char last_end[160];    /**< how the last one that ended at once did */
+    char last_end[160]; /**< how the last one that ended at once did */
     bool was_at_limit;
     int exit_status;
     bool is_over;
@@ -129,7 +131,8 @@ struct mu_generation *mu_generation_find(struct mu_super *s, uint64_t number);
 /** The highest number there is, 0 without any. */
 uint64_t mu_generations_newest(struct mu_super *s);
 /** Put one of a former image into the list, in front. Takes over the descriptors. */
-MU_NODISCARD enum mu_rc mu_generation_adopt(struct mu_super *s, uint64_t number, struct mu_scoreboard *board,
+MU_NODISCARD enum mu_rc mu_generation_adopt(struct mu_super *s, uint64_t number,
+                                            struct mu_scoreboard *board,
                                             struct mu_accept_locks *locks);
 /** Forget generations that have no child left; what they served is added to the present one. */
 void mu_generations_sweep(struct mu_super *s);
@@ -163,7 +166,8 @@ MU_NODISCARD bool mu_doors_add(struct mu_door **doors, size_t *n, int fd, uint32
 /* prepare.c */
 /** Load the configuration (or `tree`), find the MPM, its numbers, the identity. MU_BAD: reported. */
 MU_NODISCARD enum mu_rc mu_super_load(struct mu_super *s, struct mu_str tree,
-                                      void (*report)(void *arg, bool is_error, const char *text), void *arg);
+                                      void (*report)(void *arg, bool is_error, const char *text),
+                                      void *arg);
 /** Modules' server_start hooks, the scoreboard of generation `number`. */
 MU_NODISCARD enum mu_rc mu_super_begin(struct mu_super *s, uint64_t number);
 

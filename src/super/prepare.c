@@ -29,13 +29,17 @@ static enum mu_rc check_threads(struct mu_config *c, const struct mu_mpm *mpm)
 
     for (size_t i = 0; mpm->is_threaded && i < c->modules_n; i++) {
         if (c->modules[i]->threads == MU_THREADS_NONE)
-            rc = mu_config_error(c, "module %s cannot run in the threads of MPM %s: load mpm_prefork_module instead, or take "
-                                    "%s_module out", c->modules[i]->name, mpm->name, c->modules[i]->name);
+            rc = mu_config_error(
+                c,
+                "module %s cannot run in the threads of MPM %s: load mpm_prefork_module instead, or take "
+                "%s_module out",
+                c->modules[i]->name, mpm->name, c->modules[i]->name);
     }
     return rc;
 }
 
-enum mu_rc mu_super_configure(const struct mu_config_opts *opts, enum mu_rc (*prepare)(struct mu_config *config),
+enum mu_rc mu_super_configure(const struct mu_config_opts *opts,
+                              enum mu_rc (*prepare)(struct mu_config *config),
                               struct mu_config **out, struct mu_mpm_limits *limits)
 {
     const struct mu_mpm *mpm;
@@ -83,7 +87,9 @@ enum mu_rc mu_super_begin(struct mu_super *s, uint64_t number)
         struct mu_module *m = s->config->modules[i];
 
         if (m->server_start && m->server_start(s->config) != MU_OK)
-            return mu_config_error(s->config, "module %s could not start; the lines above or the error log say why", m->name);
+            return mu_config_error(
+                s->config, "module %s could not start; the lines above or the error log say why",
+                m->name);
     }
     s->now = mu_generation_find(s, number);
     if (!s->now)

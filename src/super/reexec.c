@@ -17,7 +17,9 @@
 
 char **mu_reexec_argv(const struct mu_super *s, const char *option)
 {
-    static const struct mu_super_opts no_opts = { .rehearse_fd = -1, .takeover_fd = -1, .takeover_exe_fd = -1 };
+    static const struct mu_super_opts no_opts = { .rehearse_fd = -1,
+                                                  .takeover_fd = -1,
+                                                  .takeover_exe_fd = -1 };
     size_t n = 0, k = 0;
     char **argv;
 
@@ -40,7 +42,8 @@ char **mu_reexec_argv(const struct mu_super *s, const char *option)
 static void put_listeners(struct mu_buf *b, const struct mu_super *s)
 {
     for (size_t i = 0; i < s->doors_n; i++) {
-        struct mu_state_listener l = { .fd = s->doors[i].listener.fd, .bucket = s->doors[i].listener.bucket };
+        struct mu_state_listener l = { .fd = s->doors[i].listener.fd,
+                                       .bucket = s->doors[i].listener.bucket };
 
         mu_state_put(b, MU_STATE_LISTENER, &l, sizeof(l), MU_STR_NULL);
     }
@@ -68,9 +71,10 @@ static void put_kid(struct mu_buf *b, const struct mu_kid *k)
         .channel_fd = k->channel,
         .generation = k->generation->number,
         .place = k->place,
-        .flags = (k->is_ready ? MU_STATE_CHILD_READY : 0u) | (k->is_leaving ? MU_STATE_CHILD_LEAVING : 0u) |
-                 (k->has_term ? MU_STATE_CHILD_TERM : 0u) | (k->has_kill ? MU_STATE_CHILD_KILL : 0u) |
-                 (k->is_deaf ? MU_STATE_CHILD_DEAF : 0u),
+        .flags = (k->is_ready ? MU_STATE_CHILD_READY : 0u) |
+                 (k->is_leaving ? MU_STATE_CHILD_LEAVING : 0u) |
+                 (k->has_term ? MU_STATE_CHILD_TERM : 0u) |
+                 (k->has_kill ? MU_STATE_CHILD_KILL : 0u) | (k->is_deaf ? MU_STATE_CHILD_DEAF : 0u),
         .asked = (uint64_t)k->asked,
         .bytes_seen = k->bytes_seen,
         .started_ms = k->started_ms,
@@ -93,8 +97,9 @@ static void put_pipelogs(struct mu_buf *b)
 }
 
 /* Everything but generation `without` and its children; `tree_new` may be empty. */
-static bool write_state(struct mu_super *s, struct mu_buf *b, const struct mu_generation *without, uint64_t number,
-                        bool is_hard, struct mu_str tree_old, struct mu_str tree_new)
+static bool write_state(struct mu_super *s, struct mu_buf *b, const struct mu_generation *without,
+                        uint64_t number, bool is_hard, struct mu_str tree_old,
+                        struct mu_str tree_new)
 {
     mu_state_begin(b);
     mu_state_put_u64(b, MU_STATE_GENERATION, number);
@@ -136,8 +141,7 @@ static void keep_all(struct mu_super *s, bool is_kept)
 
     for (size_t i = 0; i < s->doors_n; i++)
         keep(s->doors[i].listener.fd, is_kept);
-    MU_LIST_FOR(at, &s->generations)
-    {
+    MU_LIST_FOR(at, &s->generations) {
         const struct mu_generation *g = MU_CONTAINER_OF(at, struct mu_generation, link);
 
         keep(mu_scoreboard_fd(g->board), is_kept);
@@ -175,7 +179,8 @@ static int state_forward(struct mu_super *s)
 
     mu_config_dump_tree(s->config, &tree_old);
     if (mu_state_from_fd(s->rehearsal.tree_fd, &tree_new) == MU_OK && !tree_old.is_failed &&
-        write_state(s, &b, NULL, s->now->number, s->rehearsal.is_hard, mu_buf_str(&tree_old), mu_buf_str(&tree_new)))
+        write_state(s, &b, NULL, s->now->number, s->rehearsal.is_hard, mu_buf_str(&tree_old),
+                    mu_buf_str(&tree_new)))
         fd = mu_state_to_fd(mu_buf_str(&b));
     mu_buf_fini(&tree_old);
     mu_buf_fini(&tree_new);
@@ -209,8 +214,8 @@ void mu_reexec(struct mu_super *s)
         close(state_fd);
     while (s->doors_n > before)
         close(s->doors[--s->doors_n].listener.fd);
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0770", "cannot execute %s: %s; the server goes on with the old one", s->exe,
-           strerror(saved));
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0770",
+           "cannot execute %s: %s; the server goes on with the old one", s->exe, strerror(saved));
 }
 
 /* The old tree out of the state this image was given. */
@@ -265,7 +270,8 @@ void mu_reexec_back(struct mu_super *s, const char *why)
         fflush(NULL);
         fexecve(s->back_exe_fd, argv, environ);
     }
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_EMERG, "MU0771", "cannot go back to the binary before this one: %s", strerror(errno));
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_EMERG, "MU0771",
+           "cannot go back to the binary before this one: %s", strerror(errno));
     free(argv);
 }
 

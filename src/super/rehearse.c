@@ -31,7 +31,8 @@ enum {
 static bool say(int fd, char what, const void *p, size_t n, int pass)
 {
     char control[CMSG_SPACE(sizeof(int))];
-    struct iovec iov[2] = { { .iov_base = &what, .iov_len = 1 }, { .iov_base = (void *)(uintptr_t)p, .iov_len = n } };
+    struct iovec iov[2] = { { .iov_base = &what, .iov_len = 1 },
+                            { .iov_base = (void *)(uintptr_t)p, .iov_len = n } };
     struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
 
     if (pass >= 0) {
@@ -54,12 +55,15 @@ static ssize_t hear(int fd, char *buf, size_t cap, int flags, int *pass)
 {
     char control[CMSG_SPACE(sizeof(int))];
     struct iovec iov = { .iov_base = buf, .iov_len = cap };
-    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+    };
     ssize_t n = recvmsg(fd, &m, flags | MSG_CMSG_CLOEXEC);
     struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
 
     *pass = -1;
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+        c->cmsg_len == CMSG_LEN(sizeof(int)))
         memcpy(pass, CMSG_DATA(c), sizeof(int));
     return n;
 }
@@ -71,7 +75,8 @@ static void report_back(void *arg, bool is_error, const char *text)
     const struct mu_super *s = arg;
     size_t n = strlen(text);
 
-    (void)say(s->opts->rehearse_fd, is_error ? SAY_ERROR : SAY_WARNING, text, n < RECORD_MAX ? n : RECORD_MAX - 1, -1);
+    (void)say(s->opts->rehearse_fd, is_error ? SAY_ERROR : SAY_WARNING, text,
+              n < RECORD_MAX ? n : RECORD_MAX - 1, -1);
 }
 
 static bool inherit_doors(struct mu_super *s)
@@ -102,7 +107,8 @@ static bool answer(struct mu_super *s, size_t inherited)
     for (size_t i = inherited; is_good && i < s->doors_n; i++) {
         int64_t bucket = s->doors[i].listener.bucket;
 
-        is_good = say(s->opts->rehearse_fd, SAY_DOOR, &bucket, sizeof(bucket), s->doors[i].listener.fd);
+        is_good =
+            say(s->opts->rehearse_fd, SAY_DOOR, &bucket, sizeof(bucket), s->doors[i].listener.fd);
     }
     mu_config_dump_tree(s->config, &tree);
     fd = is_good && !tree.is_failed ? mu_state_to_fd(mu_buf_str(&tree)) : -1;
@@ -168,7 +174,8 @@ static bool tell_doors(struct mu_super *s, int fd)
     if (!l)
         return false;
     for (size_t i = 0; i < s->doors_n; i++)
-        l[i] = (struct mu_state_listener){ .fd = s->doors[i].listener.fd, .bucket = s->doors[i].listener.bucket };
+        l[i] = (struct mu_state_listener){ .fd = s->doors[i].listener.fd,
+                                           .bucket = s->doors[i].listener.bucket };
     is_good = say(fd, SAY_DOORS, l, s->doors_n * sizeof(*l), -1);
     free(l);
     return is_good;
@@ -180,8 +187,9 @@ void mu_rehearsal_start(struct mu_super *s, bool is_hard)
     int pair[2];
 
     mu_rehearsal_give_up(s);
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_NOTICE, "MU0760", is_hard ? "SIGHUP received: trying the new configuration before restarting"
-           : "Graceful restart requested: trying the new configuration");
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_NOTICE, "MU0760",
+           is_hard ? "SIGHUP received: trying the new configuration before restarting"
+                   : "Graceful restart requested: trying the new configuration");
     (void)mu_sd_reloading();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         goto failed;
@@ -198,8 +206,8 @@ void mu_rehearsal_start(struct mu_super *s, bool is_hard)
     r->pid = 0;
     fini(r);
 failed:
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0761", "cannot restart: %s; the server goes on with the old configuration",
-           strerror(errno));
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0761",
+           "cannot restart: %s; the server goes on with the old configuration", strerror(errno));
     (void)mu_sd_ready(NULL);
 }
 
@@ -294,8 +302,8 @@ void mu_rehearsal_ended(struct mu_super *s, int status)
     } else {
         log_messages(s, MU_LOG_ERR);
         if (WIFSIGNALED(status))
-            MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0763", "trying the new configuration ended with signal %d",
-                   WTERMSIG(status));
+            MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0763",
+                   "trying the new configuration ended with signal %d", WTERMSIG(status));
         MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0764",
                "the new configuration cannot be used: the server goes on with the old one");
     }

@@ -48,7 +48,8 @@ static struct mu_score_child *child_at(const struct mu_scoreboard *sb, uint32_t 
 
 static struct mu_score_slot *slot_at(const struct mu_scoreboard *sb, uint32_t child, uint32_t slot)
 {
-    char *first = sb->map + sizeof(struct score_header) + (size_t)sb->children * sizeof(struct mu_score_child);
+    char *first = sb->map + sizeof(struct score_header) +
+                  (size_t)sb->children * sizeof(struct mu_score_child);
 
     return (struct mu_score_slot *)(void *)first + (size_t)child * sb->slots + slot;
 }
@@ -194,7 +195,8 @@ static void child_reset(struct mu_score_child *c, uint32_t pid, uint64_t generat
     atomic_store_explicit(&c->busy_permille, 0, memory_order_relaxed);
 }
 
-void mu_scoreboard_begin_child(struct mu_scoreboard *sb, uint32_t child, uint32_t pid, uint64_t generation)
+void mu_scoreboard_begin_child(struct mu_scoreboard *sb, uint32_t child, uint32_t pid,
+                               uint64_t generation)
 {
     struct mu_score_child *c = mu_scoreboard_child(sb, child);
 

@@ -19,7 +19,8 @@ struct mu_score_slot {
     _Atomic uint64_t child_accesses, child_bytes;
     _Atomic int64_t start_us, stop_us; /**< monotonic; of the present or last request */
     _Atomic int64_t cpu_us;
-    char client[64], vhost[64], request[128], protocol[16]; /**< may be torn; readers copy and terminate */
+    char client[64], vhost[64], request[128],
+        protocol[16]; /**< may be torn; readers copy and terminate */
 };
 
 /** One child. */
@@ -30,8 +31,10 @@ struct mu_score_child {
     _Atomic uint32_t busy, idle; /**< workers or request slots; what the spare arithmetic reads */
     _Atomic uint32_t connections, writing, keepalive, closing;
     _Atomic uint32_t offload_queued; /**< event: work waiting for a worker thread */
-    _Atomic uint32_t busy_permille;  /**< event: utilisation of the busiest listener in the last second */
-    _Atomic uint64_t over_accesses, over_bytes, over_duration_us; /**< requests beyond the shown slots */
+    _Atomic uint32_t
+        busy_permille; /**< event: utilisation of the busiest listener in the last second */
+    _Atomic uint64_t over_accesses, over_bytes,
+        over_duration_us; /**< requests beyond the shown slots */
 };
 
 /** Sums over slots; `base` in the scoreboard's header carries those of generations that are over. */
@@ -39,7 +42,8 @@ struct mu_score_totals {
     uint64_t accesses, bytes, duration_us;
 };
 
-struct mu_scoreboard; /**< mapping of [header | children | slots]; sizes kept outside the shared memory */
+struct
+    mu_scoreboard; /**< mapping of [header | children | slots]; sizes kept outside the shared memory */
 
 /** Make one for `children` × `slots`; in a memfd, so that it can be passed on. NULL and errno on failure. */
 struct mu_scoreboard *mu_scoreboard_create(uint32_t children, uint32_t slots);
@@ -60,7 +64,8 @@ struct mu_score_slot *mu_scoreboard_slot(struct mu_scoreboard *sb, uint32_t chil
 uint32_t mu_scoreboard_children(const struct mu_scoreboard *sb);
 uint32_t mu_scoreboard_slots(const struct mu_scoreboard *sb);
 /** A child begins in place `child`: its slots show `state`, its counters of a child's life are zero. */
-void mu_scoreboard_begin_child(struct mu_scoreboard *sb, uint32_t child, uint32_t pid, uint64_t generation);
+void mu_scoreboard_begin_child(struct mu_scoreboard *sb, uint32_t child, uint32_t pid,
+                               uint64_t generation);
 /** It has ended: its slots are open ('.'); what they served stays counted. */
 void mu_scoreboard_end_child(struct mu_scoreboard *sb, uint32_t child);
 /** What generations before this one served. */

@@ -17,8 +17,8 @@
 /* Mutex mechanisms of httpd; "none" and "no" take no lock. */
 static bool is_mechanism(struct mu_str name)
 {
-    static const char *const names[] = { "default", "pthread", "sem", "posixsem", "sysvsem", "flock", "file",
-                                         "fcntl", "yes" };
+    static const char *const names[] = { "default", "pthread", "sem",   "posixsem", "sysvsem",
+                                         "flock",   "file",    "fcntl", "yes" };
 
     for (size_t i = 0; i < MU_ARRAY_LEN(names); i++) {
         if (mu_str_ieq(name, mu_str_c(names[i])))
@@ -43,10 +43,11 @@ static enum mu_rc set_mutex(struct mu_cmd *cmd, void *conf, const struct mu_str 
     struct mu_str mechanism = colon < 0 ? args[0] : mu_str_sub(args[0], 0, (size_t)colon);
 
     if (!is_mechanism(mechanism) && !is_none(mechanism))
-        return mu_cmd_error(cmd,
-                            "Mutex \"%.*s\": there is no such mechanism; allowed are default, pthread, sem, flock, "
-                            "fcntl and none (each is Muster's own lock in shared memory)",
-                            MU_FMT(mechanism));
+        return mu_cmd_error(
+            cmd,
+            "Mutex \"%.*s\": there is no such mechanism; allowed are default, pthread, sem, flock, "
+            "fcntl and none (each is Muster's own lock in shared memory)",
+            MU_FMT(mechanism));
     for (size_t i = 1; i < n; i++) {
         if (mu_str_ieq(args[i], MU_S("mpm-accept")))
             c->has_accept_lock = !is_none(mechanism) && !mu_str_ieq(mechanism, MU_S("default"));
@@ -55,32 +56,46 @@ static enum mu_rc set_mutex(struct mu_cmd *cmd, void *conf, const struct mu_str 
 }
 
 static const struct mu_directive directives[] = {
-    MU_DIR_STR("User", struct mu_super_conf, user, MU_IN_GLOBAL, "User that children run as, by name or #uid"),
-    MU_DIR_STR("Group", struct mu_super_conf, group, MU_IN_GLOBAL, "Group that children run as, by name or #gid"),
-    MU_DIR_REFUSED("ChrootDir", MU_IN_GLOBAL,
-                   "Running in a chroot is not supported; use RootDirectory= of the systemd unit instead"),
-    MU_DIR_PATH("PidFile", struct mu_super_conf, pid_file, MU_IN_GLOBAL, "File that holds the pid of the running server"),
-    MU_DIR_IGNORED("ScoreBoardFile", MU_IN_GLOBAL, "Accepted without effect: the scoreboard is in anonymous shared memory"),
+    MU_DIR_STR("User", struct mu_super_conf, user, MU_IN_GLOBAL,
+               "User that children run as, by name or #uid"),
+    MU_DIR_STR("Group", struct mu_super_conf, group, MU_IN_GLOBAL,
+               "Group that children run as, by name or #gid"),
+    MU_DIR_REFUSED(
+        "ChrootDir", MU_IN_GLOBAL,
+        "Running in a chroot is not supported; use RootDirectory= of the systemd unit instead"),
+    MU_DIR_PATH("PidFile", struct mu_super_conf, pid_file, MU_IN_GLOBAL,
+                "File that holds the pid of the running server"),
+    MU_DIR_IGNORED("ScoreBoardFile", MU_IN_GLOBAL,
+                   "Accepted without effect: the scoreboard is in anonymous shared memory"),
     MU_DIR_PATH("CoreDumpDirectory", struct mu_super_conf, core_dump_dir, MU_IN_GLOBAL,
                 "Directory children change to, where a core dump would go"),
     MU_DIR_INT("ListenBacklog", struct mu_super_conf, listen_backlog, MU_IN_GLOBAL, 1, INT32_MAX,
                "Connections that may wait to be accepted"),
-    MU_DIR_INT("ListenCoresBucketsRatio", struct mu_super_conf, buckets_ratio, MU_IN_GLOBAL, 0, INT32_MAX,
+    MU_DIR_INT("ListenCoresBucketsRatio", struct mu_super_conf, buckets_ratio, MU_IN_GLOBAL, 0,
+               INT32_MAX,
                "Cores for each bucket of listening sockets (SO_REUSEPORT); 0: one bucket"),
     MU_DIR_INT("SendBufferSize", struct mu_super_conf, send_buffer, MU_IN_GLOBAL, 0, INT32_MAX,
                "Bytes of the kernel's send buffer of a connection; 0: its default"),
-    MU_DIR_INT("ReceiveBufferSize", struct mu_super_conf, receive_buffer, MU_IN_GLOBAL, 0, INT32_MAX,
-               "Bytes of the kernel's receive buffer of a connection; 0: its default"),
-    MU_DIR_DURATION("GracefulShutdownTimeout", struct mu_super_conf, graceful_timeout_ms, MU_IN_GLOBAL, 0,
-                    INT64_C(1000) * INT32_MAX, "Time a graceful stop may take before it becomes a stop at once; 0: for ever"),
+    MU_DIR_INT("ReceiveBufferSize", struct mu_super_conf, receive_buffer, MU_IN_GLOBAL, 0,
+               INT32_MAX, "Bytes of the kernel's receive buffer of a connection; 0: its default"),
+    MU_DIR_DURATION("GracefulShutdownTimeout", struct mu_super_conf, graceful_timeout_ms,
+                    MU_IN_GLOBAL, 0, INT64_C(1000) * INT32_MAX,
+                    "Time a graceful stop may take before it becomes a stop at once; 0: for ever"),
     MU_DIR_INT("MaxMemFree", struct mu_super_conf, max_mem_free_kb, MU_IN_GLOBAL, 0, INT32_MAX,
                "KiB a thread keeps for reuse instead of giving them back; 0: no limit"),
-    MU_DIR_INT("ThreadStackSize", struct mu_super_conf, thread_stack_size, MU_IN_GLOBAL, 0, INT64_C(1) << 32,
+    MU_DIR_INT("ThreadStackSize", struct mu_super_conf, thread_stack_size, MU_IN_GLOBAL, 0,
+               INT64_C(1) << 32,
                "Bytes of stack of threads that run blocking work; 0: the system's default"),
-    { .name = "Mutex", .kind = MU_K_CUSTOM, .where = MU_IN_GLOBAL, .min_args = 1, .max_args = -1,
-      MU_DIR_FIELD_(struct mu_super_conf, has_accept_lock), .set = set_mutex,
+    { .name = "Mutex",
+      .kind = MU_K_CUSTOM,
+      .where = MU_IN_GLOBAL,
+      .min_args = 1,
+      .max_args = -1,
+      MU_DIR_FIELD_(struct mu_super_conf, has_accept_lock),
+      .set = set_mutex,
       .help = "Mechanism and name of a lock; mpm-accept is the one there is" },
-    MU_DIR_IGNORED("EnableExceptionHook", MU_IN_GLOBAL, "Accepted without effect: there is no exception hook"),
+    MU_DIR_IGNORED("EnableExceptionHook", MU_IN_GLOBAL,
+                   "Accepted without effect: there is no exception hook"),
     MU_DIR_END
 };
 
@@ -133,11 +148,13 @@ enum mu_rc mu_super_identity(struct mu_config *config, struct mu_identity *id)
     if (geteuid() != 0)
         return MU_OK;
     if (!c->user.n)
-        return mu_config_error(config, "started as root, but there is no User: say as whom the children shall run "
-                                       "(User www-data, Group www-data)");
+        return mu_config_error(
+            config, "started as root, but there is no User: say as whom the children shall run "
+                    "(User www-data, Group www-data)");
     if (mu_identity_resolve(config->arena, c->user, c->group, id, &err) != MU_OK)
         return mu_config_error(config, "%.*s", MU_FMT(err));
     if (id->uid == 0)
-        return mu_config_error(config, "User \"%.*s\" is root: children must not run as root", MU_FMT(c->user));
+        return mu_config_error(config, "User \"%.*s\" is root: children must not run as root",
+                               MU_FMT(c->user));
     return MU_OK;
 }

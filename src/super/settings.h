@@ -8,13 +8,14 @@
 /** unixd's conf, with its defaults. */
 struct mu_super_conf {
     struct mu_str user, group;
-    struct mu_str pid_file, core_dump_dir;  /**< resolved against ServerRoot; core_dump_dir may be unset */
+    struct mu_str pid_file,
+        core_dump_dir; /**< resolved against ServerRoot; core_dump_dir may be unset */
     int64_t listen_backlog;
-    int64_t send_buffer, receive_buffer;    /**< 0: the kernel's */
-    int64_t buckets_ratio;                  /**< ListenCoresBucketsRatio */
-    int64_t graceful_timeout_ms;            /**< GracefulShutdownTimeout, 0: for ever */
+    int64_t send_buffer, receive_buffer; /**< 0: the kernel's */
+    int64_t buckets_ratio;               /**< ListenCoresBucketsRatio */
+    int64_t graceful_timeout_ms;         /**< GracefulShutdownTimeout, 0: for ever */
     int64_t max_mem_free_kb, thread_stack_size;
-    bool has_accept_lock;                   /**< Mutex … mpm-accept with a mechanism of its own */
+    bool has_accept_lock; /**< Mutex … mpm-accept with a mechanism of its own */
 };
 
 const struct mu_super_conf *mu_super_conf_of(const struct mu_config *config);

@@ -27,13 +27,15 @@ struct census {
 };
 
 /* Would another listener thread find a core, and is the present one at its end? */
-static bool is_saturated(const struct mu_spare_limits *l, const struct mu_spare_process *p, uint32_t serving)
+static bool is_saturated(const struct mu_spare_limits *l, const struct mu_spare_process *p,
+                         uint32_t serving)
 {
     return l->listeners_per_process && (uint64_t)serving * l->listeners_per_process < l->cores &&
            p->busy_permille >= SATURATED_PERMILLE;
 }
 
-static void count_one(const struct mu_spare_limits *l, const struct mu_spare_process *p, struct census *c)
+static void count_one(const struct mu_spare_limits *l, const struct mu_spare_process *p,
+                      struct census *c)
 {
     uint32_t workers = l->workers_per_process;
     uint32_t busy = min_u32(p->busy, workers);
@@ -48,7 +50,8 @@ static void count_one(const struct mu_spare_limits *l, const struct mu_spare_pro
     c->idle += is_saturated(l, p, c->serving) ? 0 : workers - taken;
 }
 
-static struct census take_census(const struct mu_spare_limits *l, const struct mu_spare_process *p, size_t n)
+static struct census take_census(const struct mu_spare_limits *l, const struct mu_spare_process *p,
+                                 size_t n)
 {
     struct census c = { .least_busy = -1 };
 
@@ -66,15 +69,19 @@ static struct census take_census(const struct mu_spare_limits *l, const struct m
 }
 
 /* Too few idle ones: the rate's number, but not so many that they would be stopped again at once. */
-static uint32_t wanted(const struct mu_spare_limits *l, const struct census *c, const struct mu_spare_rate *rate)
+static uint32_t wanted(const struct mu_spare_limits *l, const struct census *c,
+                       const struct mu_spare_rate *rate)
 {
     uint32_t step = rate->step ? rate->step : 1;
-    uint32_t useful = l->max_spare > c->idle ? processes_for(l->max_spare - (uint32_t)c->idle, l->workers_per_process) : 0;
+    uint32_t useful = l->max_spare > c->idle
+                          ? processes_for(l->max_spare - (uint32_t)c->idle, l->workers_per_process)
+                          : 0;
 
     return min_u32(step, useful ? useful : 1);
 }
 
-struct mu_spare_plan mu_spare_plan(const struct mu_spare_limits *l, const struct mu_spare_process *p, size_t n,
+struct mu_spare_plan mu_spare_plan(const struct mu_spare_limits *l,
+                                   const struct mu_spare_process *p, size_t n,
                                    struct mu_spare_rate *rate, bool is_tick)
 {
     struct census c = take_census(l, p, n);

@@ -13,9 +13,9 @@
 
 /** The numbers of the administrator. */
 struct mu_spare_limits {
-    uint32_t processes_max;         /**< serving at the same time, at most */
-    uint32_t processes_min;         /**< kept whatever the spares say (at least 1) */
-    uint32_t min_spare, max_spare;  /**< idle workers, summed over all processes */
+    uint32_t processes_max;        /**< serving at the same time, at most */
+    uint32_t processes_min;        /**< kept whatever the spares say (at least 1) */
+    uint32_t min_spare, max_spare; /**< idle workers, summed over all processes */
     uint32_t workers_per_process;
     /**
      * Async only (0 elsewhere): listener threads of one process, and cores. A process whose listeners are saturated
@@ -40,16 +40,17 @@ struct mu_spare_rate {
 
 struct mu_spare_plan {
     uint32_t start;
-    ptrdiff_t stop; /**< index of the process to stop, or -1 */
+    ptrdiff_t stop;      /**< index of the process to stop, or -1 */
     uint32_t idle, busy; /**< as counted */
-    bool is_at_limit; /**< more were wanted than processes_max allows */
+    bool is_at_limit;    /**< more were wanted than processes_max allows */
 };
 
 /**
  * Decide. `is_tick` is true once a second: only then the rate doubles and a process may be stopped.
  * Context: any; no side effect but on *rate.
  */
-struct mu_spare_plan mu_spare_plan(const struct mu_spare_limits *limits, const struct mu_spare_process *p, size_t n,
+struct mu_spare_plan mu_spare_plan(const struct mu_spare_limits *limits,
+                                   const struct mu_spare_process *p, size_t n,
                                    struct mu_spare_rate *rate, bool is_tick);
 
 #endif

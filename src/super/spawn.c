@@ -29,8 +29,7 @@ static void close_fd(int *fd)
 
 static void close_boards(struct mu_super *s)
 {
-    MU_LIST_FOR(at, &s->generations)
-    {
+    MU_LIST_FOR(at, &s->generations) {
         struct mu_generation *g = MU_CONTAINER_OF(at, struct mu_generation, link);
 
         if (g == s->now)
@@ -92,19 +91,21 @@ static bool drop_privileges(struct mu_super *s)
         return true;
     if (mu_identity_assume(&s->identity, err, sizeof(err)) == MU_OK)
         return true;
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_EMERG, "MU0730", "child cannot become user %s: %s", s->identity.user, err);
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_EMERG, "MU0730", "child cannot become user %s: %s",
+           s->identity.user, err);
     return false;
 }
 
 static void core_dumps(struct mu_super *s)
 {
-    const char *dir = s->settings->core_dump_dir.n ? mu_cstr(s->config->arena, s->settings->core_dump_dir) : NULL;
+    const char *dir =
+        s->settings->core_dump_dir.n ? mu_cstr(s->config->arena, s->settings->core_dump_dir) : NULL;
 
     if (!dir)
         return;
     if (chdir(dir) != 0 || !mu_allow_core_dumps())
-        MU_LOG(NULL, mu_super_module(s), MU_LOG_WARN, "MU0731", "CoreDumpDirectory %s cannot be used: %s", dir,
-               strerror(errno));
+        MU_LOG(NULL, mu_super_module(s), MU_LOG_WARN, "MU0731",
+               "CoreDumpDirectory %s cannot be used: %s", dir, strerror(errno));
 }
 
 /* The listeners of a bucket, in the process's own memory. The others are closed. */
@@ -208,7 +209,8 @@ enum mu_rc mu_super_spawn(struct mu_super *s)
         return MU_OK;
     mu_kid_remove(s, k);
 failed:
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0732", "cannot start a child: %s", strerror(errno));
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0732", "cannot start a child: %s",
+           strerror(errno));
     return MU_EIO;
 }
 
@@ -220,7 +222,8 @@ static void single_stop(int sig)
     static const char now[2] = { MU_CHANNEL_STOP, MU_CHANNEL_STOP };
     int saved = errno;
 
-    (void)!send(single_channel, now, sig == SIGWINCH || sig == SIGUSR1 ? 1 : 2, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)!send(single_channel, now, sig == SIGWINCH || sig == SIGUSR1 ? 1 : 2,
+                MSG_DONTWAIT | MSG_NOSIGNAL);
     errno = saved;
 }
 
@@ -233,7 +236,8 @@ int mu_super_single(struct mu_super *s)
     int pair[2];
     sigset_t none;
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || !child_init(s, &child, 0, pair[1]))
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 ||
+        !child_init(s, &child, 0, pair[1]))
         return 1;
     single_channel = pair[0];
     for (size_t i = 0; i < MU_ARRAY_LEN(stopping); i++)

@@ -21,7 +21,8 @@ void mu_state_begin(struct mu_buf *b)
     mu_buf_add(b, mu_str_n((const char *)version, sizeof(version)));
 }
 
-void mu_state_put(struct mu_buf *b, enum mu_state_key key, const void *head, size_t n, struct mu_str text)
+void mu_state_put(struct mu_buf *b, enum mu_state_key key, const void *head, size_t n,
+                  struct mu_str text)
 {
     uint64_t h[2] = { key, n + text.n };
 

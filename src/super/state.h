@@ -9,7 +9,7 @@
 
 /** Keys. Never renumber; a reader skips what it does not know from MU_STATE_OPTIONAL on, and refuses it below. */
 enum mu_state_key {
-    MU_STATE_END = 0,        /**< no value; what follows is the reason of a failed take-over, as text */
+    MU_STATE_END = 0, /**< no value; what follows is the reason of a failed take-over, as text */
     MU_STATE_GENERATION = 1, /**< u64: of the image that writes */
     MU_STATE_START_TIME = 2, /**< i64: seconds since the epoch, of the first image */
     MU_STATE_IS_HARD = 3,    /**< u64: HUP rather than USR1 */
@@ -54,7 +54,8 @@ struct mu_state_pipelog {
 /** Begin a state in `b`: magic and version. */
 void mu_state_begin(struct mu_buf *b);
 /** One record whose value is `head` (n bytes) and then `text`. */
-void mu_state_put(struct mu_buf *b, enum mu_state_key key, const void *head, size_t n, struct mu_str text);
+void mu_state_put(struct mu_buf *b, enum mu_state_key key, const void *head, size_t n,
+                  struct mu_str text);
 void mu_state_put_u64(struct mu_buf *b, enum mu_state_key key, uint64_t v);
 
 /** Check magic and version. Returns MU_OK with *at behind them, or MU_BAD. */

@@ -44,7 +44,8 @@ static enum mu_rc parse_pair(struct mu_str text, struct mu_super_opts *opts)
 enum mu_rc mu_super_option(const char *arg, struct mu_super_opts *opts)
 {
     struct mu_str a = mu_str_c(arg);
-    struct mu_str rehearse = MU_S("--rehearse="), takeover = MU_S("--takeover="), fallback = MU_S("--fallback=");
+    struct mu_str rehearse = MU_S("--rehearse="), takeover = MU_S("--takeover="),
+                  fallback = MU_S("--fallback=");
 
     if (mu_str_starts(a, rehearse))
         return parse_fd(mu_str_sub(a, rehearse.n, a.n), &opts->rehearse_fd) ? MU_OK : MU_BAD;
@@ -159,7 +160,8 @@ static enum mu_rc check_pid_file(struct mu_super *s)
 
     if (mu_pidfile_read(path, &pid) != MU_OK || !mu_super_is_running(pid))
         return MU_OK;
-    return mu_config_error(s->config, "the server is running already: pid %d, by PidFile %s", (int)pid, path);
+    return mu_config_error(s->config, "the server is running already: pid %d, by PidFile %s",
+                           (int)pid, path);
 }
 
 /* The parent: its exit status says whether the server runs. Whatever went wrong was printed by the child. */
@@ -252,7 +254,8 @@ static int run_single(struct mu_super *s)
     mu_super_announce(s);
     status = mu_super_single(s);
     if (s->pid_path && unlink(s->pid_path) != 0)
-        MU_LOG(NULL, "core", MU_LOG_INFO, "MU0790", "PidFile %s stays: %s", s->pid_path, strerror(errno));
+        MU_LOG(NULL, "core", MU_LOG_INFO, "MU0790", "PidFile %s stays: %s", s->pid_path,
+               strerror(errno));
     return status;
 }
 
@@ -284,7 +287,8 @@ static int take_over(struct mu_super *s)
     mu_view_set(s);
     if (is_good)
         return mu_super_loop(s);
-    s->exit_status = 1; /* nothing to run with: the children see the hang-up and end when they are empty */
+    s->exit_status =
+        1; /* nothing to run with: the children see the hang-up and end when they are empty */
     return 1;
 }
 

@@ -6,16 +6,17 @@
 #include <super/child.h>
 
 struct mu_super_opts {
-    char **argv;                  /**< as main() got it, NULL-terminated: what a re-exec runs again */
+    char **argv; /**< as main() got it, NULL-terminated: what a re-exec runs again */
     struct mu_config_opts config; /**< `tree` and `report` are set by the supervisor when it runs */
     /** The room above completes a loaded configuration (routing, derived data); MU_BAD after reporting errors. */
     enum mu_rc (*prepare)(struct mu_config *config);
-    bool is_foreground;           /**< -DFOREGROUND: do not become a daemon */
-    bool is_single;               /**< -X: one child, in this very process, no fork */
+    bool is_foreground; /**< -DFOREGROUND: do not become a daemon */
+    bool is_single;     /**< -X: one child, in this very process, no fork */
     /* Hidden options, by which the images of a graceful restart call each other; -1 when absent. */
-    int rehearse_fd;              /**< --rehearse=FD: read the configuration, answer there, exit */
-    int takeover_fd, takeover_exe_fd; /**< --takeover=FD:FD, --fallback=FD:FD: state, previous binary */
-    bool is_fallback;             /**< this is the previous binary again */
+    int rehearse_fd; /**< --rehearse=FD: read the configuration, answer there, exit */
+    int takeover_fd,
+        takeover_exe_fd; /**< --takeover=FD:FD, --fallback=FD:FD: state, previous binary */
+    bool is_fallback;    /**< this is the previous binary again */
 };
 
 /**

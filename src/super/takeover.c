@@ -167,8 +167,8 @@ static enum mu_rc adopt_state(struct mu_super *s, struct taken *t)
     uint32_t key;
     enum mu_rc rc;
 
-    if (mu_state_from_fd(s->state_fd, &s->state) != MU_OK || mu_state_open(mu_buf_str(&s->state), &at) != MU_OK ||
-        check_keys(at) != MU_OK)
+    if (mu_state_from_fd(s->state_fd, &s->state) != MU_OK ||
+        mu_state_open(mu_buf_str(&s->state), &at) != MU_OK || check_keys(at) != MU_OK)
         return MU_BAD;
     while ((rc = mu_state_next(&at, &key, &value)) == MU_OK) {
         if (take_record(s, key, value, t) != MU_OK)
@@ -216,7 +216,8 @@ static enum mu_rc begin(struct mu_super *s, const struct taken *t)
     struct mu_generation *old = mu_generation_find(s, t->number);
     bool is_new = !s->opts->is_fallback;
 
-    if (mu_super_begin(s, is_new ? t->number + 1 : t->number) != MU_OK || mu_super_pid_file(s) != MU_OK)
+    if (mu_super_begin(s, is_new ? t->number + 1 : t->number) != MU_OK ||
+        mu_super_pid_file(s) != MU_OK)
         return MU_BAD;
     if (!is_new)
         return MU_OK;
@@ -234,7 +235,8 @@ static uint64_t in_use(const struct mu_super *s, const struct mu_kid *k)
     const struct mu_score_child *c = mu_scoreboard_child(k->generation->board, k->place);
 
     /* An idle connection needs a worker of its own, but under an async MPM. */
-    return atomic_load_explicit(s->mpm->is_async ? &c->busy : &c->connections, memory_order_relaxed);
+    return atomic_load_explicit(s->mpm->is_async ? &c->busy : &c->connections,
+                                memory_order_relaxed);
 }
 
 /*
@@ -258,8 +260,7 @@ static void keep_size(struct mu_super *s)
 
 static void stop_old(struct mu_super *s)
 {
-    MU_LIST_FOR(at, &s->generations)
-    {
+    MU_LIST_FOR(at, &s->generations) {
         mu_generation_stop(s, MU_CONTAINER_OF(at, struct mu_generation, link), MU_STOP_NOW);
     }
 }
@@ -269,8 +270,8 @@ static void resume(struct mu_super *s, const struct taken *t)
     s->is_up = true;
     mu_doors_close_unwanted(s);
     mu_pipelog_retire_unclaimed();
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0780", "the take-over by the new binary failed, the old one goes on: %.*s",
-           MU_FMT(t->reason));
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0780",
+           "the take-over by the new binary failed, the old one goes on: %.*s", MU_FMT(t->reason));
     mu_takeover_done(s);
     (void)mu_sd_ready(NULL);
 }
@@ -283,7 +284,8 @@ static enum mu_rc go_back(struct mu_super *s, struct mu_buf *why, const char *wh
     mu_buf_addc(why, '\0');
     if (!s->opts->is_fallback)
         mu_reexec_back(s, why->is_failed ? what : why->p);
-    MU_LOG(NULL, "core", MU_LOG_EMERG, "MU0781", "cannot take over: %s", why->is_failed ? what : why->p);
+    MU_LOG(NULL, "core", MU_LOG_EMERG, "MU0781", "cannot take over: %s",
+           why->is_failed ? what : why->p);
     mu_buf_fini(why);
     return MU_BAD;
 }

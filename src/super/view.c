@@ -45,13 +45,18 @@ static uint32_t at_most(uint32_t v, uint32_t limit)
     return v < limit ? v : limit;
 }
 
-/* Printable, terminated. */
+/* Printable, terminated. The worker may be writing it: relaxed loads, byte by byte, take what is there. */
 static void copy_text(char *to, const char *from, size_t cap)
 {
     size_t i;
 
-    for (i = 0; i + 1 < cap && from[i]; i++)
-        to[i] = from[i] >= 0x20 && from[i] < 0x7f ? from[i] : '?';
+    for (i = 0; i + 1 < cap; i++) {
+        char c = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+
+        if (!c)
+            break;
+        to[i] = c >= 0x20 && c < 0x7f ? c : '?';
+    }
     to[i] = '\0';
 }
 
@@ -65,8 +70,7 @@ static char clean_state(char c)
 /* The n-th place that is shown: of the present generation all up to ServerLimit, beyond and of old ones the taken. */
 static struct mu_generation *find_place(size_t n, uint32_t *place)
 {
-    MU_LIST_FOR(at, (struct mu_list *)(uintptr_t)&source->generations)
-    {
+    MU_LIST_FOR(at, (struct mu_list *)(uintptr_t)&source->generations) {
         struct mu_generation *g = MU_CONTAINER_OF(at, struct mu_generation, link);
         uint32_t places = mu_scoreboard_children(g->board);
 
@@ -197,9 +201,9 @@ static void add_totals(struct mu_server_view *out)
 {
     struct mu_score_totals t = mu_scoreboard_base(source->now->board);
 
-    MU_LIST_FOR(at, (struct mu_list *)(uintptr_t)&source->generations)
-    {
-        struct mu_score_totals sum = mu_scoreboard_sum(MU_CONTAINER_OF(at, struct mu_generation, link)->board);
+    MU_LIST_FOR(at, (struct mu_list *)(uintptr_t)&source->generations) {
+        struct mu_score_totals sum =
+            mu_scoreboard_sum(MU_CONTAINER_OF(at, struct mu_generation, link)->board);
 
         t.accesses += sum.accesses;
         t.bytes += sum.bytes;

@@ -54,6 +54,9 @@ class KeptList:
         return False
 
     def same_values(self, entry, difference):
+        """Do the values given agree? They are those of the part or, when several are listed, of the status."""
+        if difference.part != "status" and entry["part"] != [difference.part]:
+            return True
         return (entry.get("apache", text(difference.apache)) == text(difference.apache) and
                 entry.get("muster", text(difference.muster)) == text(difference.muster))
 

@@ -130,9 +130,9 @@ class Talk:
         self.extra = b""            # what came after the last awaited response
 
 
-def finish(sock, reader, talk):
+def finish(sock, reader, talk, is_half):
     """See how the connection ends: by the server, or by us while the server would go on."""
-    if not (talk.responses and talk.responses[-1].says_close()):
+    if not is_half and not (talk.responses and talk.responses[-1].says_close()):
         ready, _, _ = select.select([sock], [], [], 0.004)
         if not ready:
             sock.shutdown(socket.SHUT_WR)
@@ -149,6 +149,8 @@ def converse(sock, connection, result):
         for step in connection.steps:
             try:
                 sock.sendall(step.data)
+                if "half" in connection.options and step is connection.steps[-1]:
+                    sock.shutdown(socket.SHUT_WR)
             except ConnectionError:
                 pass                # it may have answered already; what it said counts
             for method in step.methods:
@@ -156,7 +158,7 @@ def converse(sock, connection, result):
                 response.sent_len = len(step.data) if len(step.methods) == 1 else 0
                 result.informational.append([b.status for b in before])
                 result.responses.append(response)
-        finish(sock, reader, result)
+        finish(sock, reader, result, "half" in connection.options)
     except Closed:
         result.end = "closed"
         result.extra = reader.data

@@ -26,6 +26,7 @@ def close(server, failed):
         if not failed:
             server.stop()
             assert server.leftovers() == []
+            assert "Sanitizer" not in server.output(), "a sanitizer has found something"
     except AssertionError:
         failed = True
         raise

@@ -293,7 +293,7 @@ def test_vhosts_and_run_settings_are_S(make):
 
 
 def test_loaded_modules(make):
-    s = make("LoadModule alias_module modules/mod_alias.so\n")
+    s = make("LoadModule alias_module modules/mod_alias.so\nLoadModule authz_core_module modules/mod_authz_core.so\n")
     r = s.run("-M")
     assert (r.returncode, r.stderr) == (0, "")
     lines = r.stdout.splitlines()
@@ -303,6 +303,15 @@ def test_loaded_modules(make):
     assert " alias_module (static)" in lines
     assert " dir_module (static)" not in lines
     assert s.run("-t", "-D", "DUMP_MODULES").stdout == r.stdout
+
+
+def test_mpm_whose_path_is_another_servers_module(make):
+    """Debian's mods-available names httpd's own file: Muster's of that name is taken."""
+    s = make('LoadModule mpm_%s_module "{root}/conf/mod_mpm_%s.so"\n' % (harness.MPM, harness.MPM), mpm="")
+    s.write("conf/mod_mpm_%s.so" % harness.MPM, b"\x7fELF mpm_%s_module" % harness.MPM.encode())
+    r = s.run("-M")
+    assert (r.returncode, r.stderr) == (0, "")
+    assert " mpm_%s_module (" % harness.MPM in r.stdout
 
 
 def test_dumps_start_nothing_and_report_errors(make):
@@ -362,6 +371,9 @@ def test_directives_without_a_configuration():
 
 def test_one_process(make):
     s = make()
+    user = harness.unprivileged()
+    if user:  # the one process gives up root, and removes its PidFile in the end
+        os.chown(s.path("logs"), user.pw_uid, user.pw_gid)
     with open(s.path("logs/stderr"), "ab") as err:
         s.process = subprocess.Popen(s.command("-X"), stdin=subprocess.DEVNULL, stdout=err, stderr=err,
                                      start_new_session=True)

@@ -188,14 +188,14 @@ def test_slow_clients_give_back_what_they_hold(serve, first):
     server = serve(TESTMUX + capacity + "RequestReadTimeout header=1 body=1\n"
                    "<Location /server-status>\nSetHandler server-status\n</Location>\n")
     with contextlib.ExitStack() as stack:
-        slow = connections(server, stack, 24, first)
+        slow = connections(server, stack, 12, first)
         with server.connect() as normal:
             normal.sendall(REQUEST)  # waits behind them, in the backlog
             for s in slow:
                 while s.recv(4096):
                     pass
             answer(normal)
-        assert busy_workers(server) == 1
+        wait_until("no worker is held", lambda: busy_workers(server) == 1)
     if MPM == "prefork":
         wait_until("the processes are back", lambda: len(server.children()) <= 2)
     assert "exit signal" not in server.error_log()
@@ -230,20 +230,22 @@ def number_at(server, path):
 
 @needs_event
 def test_ten_thousand_handlers_wait_at_once(serve):
+    """In less than 400 MB; and again, in what the times before have left."""
     server = serve(PARK + ONE_CHILD + "ListenerThreads 1\nTimeOut 3600\n")
     child = server.children()[0].pid
-    with contextlib.ExitStack() as stack:
-        waiting = connections(server, stack, MANY, b"GET /park HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until("all wait", lambda: number_at(server, "/parked") == MANY)
-        if not SANITIZED:
-            assert memory(child)["Rss"] < 400_000_000
-        assert all(is_silent(s) for s in waiting[::100])
-        assert number_at(server, "/release") == MANY
-        for s in waiting:
-            assert s.recv(15).startswith(b"HTTP/1.1 200 OK")
-    wait_until("none waits", lambda: number_at(server, "/parked") == 0)
+    peaks = []
+    for _ in range(3):
+        with contextlib.ExitStack() as stack:
+            waiting = connections(server, stack, MANY, b"GET /park HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_until("all wait", lambda: number_at(server, "/parked") == MANY)
+            peaks.append(memory(child)["Rss"])
+            assert all(is_silent(s) for s in waiting[::100])
+            assert number_at(server, "/release") == MANY
+            for s in waiting:
+                assert s.recv(15).startswith(b"HTTP/1.1 200 OK")
+        wait_until("none waits", lambda: number_at(server, "/parked") == 0)
     if not SANITIZED:
-        wait_until("most of it is given back", lambda: memory(child)["Rss"] < 100_000_000)
+        assert max(peaks) < 400_000_000 and peaks[2] < peaks[1] * 1.1, peaks
 
 
 @needs_event
@@ -291,7 +293,7 @@ def test_memory_and_descriptors_are_flat(serve):
                    "Redirect /gone http://localhost/new\n<Location /server-status>\nSetHandler server-status\n</Location>\n",
                    files={"index.html": "hello\n", "large": b"x" * 300_000, "dir/index.html": "dir\n"})
     body = server.write("post", "x" * 5000)
-    count = 200 if SANITIZED else 4000
+    count = 100 if SANITIZED else 1000
 
     def exercise():
         for path, more in [("/", []), ("/large", []), ("/missing", []), ("/dir", []), ("/gone", []), ("/server-status", ["-l"]),

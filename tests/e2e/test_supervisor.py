@@ -278,8 +278,13 @@ def test_piped_logger_is_restarted_and_survives_a_restart(make):
         with open(server.path("logs", "piped.log")) as f:
             return f.read()
 
+    def program(pid):
+        with contextlib.suppress(OSError):
+            return os.readlink("/proc/%d/exe" % pid)
+        return ""
+
     def loggers():
-        return [p.pid for p in server.children() if "/bin/" in os.readlink("/proc/%d/exe" % p.pid)]
+        return [p.pid for p in server.children() if "/bin/" in program(p.pid)]
 
     server.start()
     wait_until("the log begins", lambda: os.path.exists(server.path("logs", "piped.log")) and "resuming" in piped())

@@ -18,6 +18,11 @@ void status_html(struct mu_req *r, const struct mu_server_view *v, const struct 
                  struct mu_buf *b);
 /** The scoreboard's letters, all workers; `width` 0: no line breaks. */
 void status_letters(struct mu_buf *b, size_t width);
+/** Workers by their letters, so that the sums agree with the scoreboard shown beside them. */
+struct status_workers {
+    uint32_t busy, idle, graceful;
+};
+struct status_workers status_count(void);
 /** "3 hours 2 minutes 1 second". */
 void status_uptime(struct mu_buf *b, int64_t seconds);
 /** Seconds since the server started, at least 1. */

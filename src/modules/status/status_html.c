@@ -54,6 +54,7 @@ static void add_figures(struct mu_buf *b, const struct mu_server_view *v)
     int64_t up = status_uptime_s(v);
     double cpu = (double)(v->cpu_user_us + v->cpu_sys_us + v->cpu_children_user_us +
                           v->cpu_children_sys_us) / 1e6;
+    struct status_workers n = status_count();
 
     add_time(b, "Current time", mu_real_sec());
     add_time(b, "Last (re)start", v->config_time);
@@ -80,7 +81,7 @@ static void add_figures(struct mu_buf *b, const struct mu_server_view *v)
     add_term(b, "Processor time");
     mu_buf_addf(b, "%.2f s (%.3g%% of one core)</dd>\n", cpu, cpu / (double)up * 100.0);
     add_term(b, "Workers");
-    mu_buf_addf(b, "%u busy, %u idle, %u finishing gracefully</dd>\n", v->busy, v->idle, v->graceful);
+    mu_buf_addf(b, "%u busy, %u idle, %u finishing gracefully</dd>\n", n.busy, n.idle, n.graceful);
 }
 
 static void add_processes(struct mu_buf *b)

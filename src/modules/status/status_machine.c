@@ -37,6 +37,19 @@ void status_letters(struct mu_buf *b, size_t width)
     }
 }
 
+struct status_workers status_count(void)
+{
+    struct status_workers n = { 0, 0, 0 };
+    struct mu_worker_view w;
+
+    for (size_t i = 0; mu_worker_view(i, &w); i++) {
+        n.idle += w.state == '_';
+        n.graceful += w.state == 'G';
+        n.busy += w.state && strchr("RWKDCL", w.state) != NULL;
+    }
+    return n;
+}
+
 static void add_time(struct mu_buf *b, const char *key, int64_t sec)
 {
     char text[80];
@@ -83,6 +96,7 @@ static void add_rates(struct mu_buf *b, const struct mu_server_view *v, int64_t 
 void status_machine(struct mu_req *r, const struct mu_server_view *v, struct mu_buf *b)
 {
     int64_t up = status_uptime_s(v);
+    struct status_workers n = status_count();
 
     mu_buf_addf(b, "%.*s\nServerVersion: %.*s\nServerMPM: %s\n", MU_FMT(mu_req_server_name(r)),
                 MU_FMT(mu_req_server_tokens(r)), v->mpm);
@@ -99,8 +113,8 @@ void status_machine(struct mu_req *r, const struct mu_server_view *v, struct mu_
                 (unsigned long long)v->total_duration_us / 1000);
     add_cpu(b, v, up);
     add_rates(b, v, up);
-    mu_buf_addf(b, "BusyWorkers: %u\nGracefulWorkers: %u\nIdleWorkers: %u\n", v->busy, v->graceful,
-                v->idle);
+    mu_buf_addf(b, "BusyWorkers: %u\nGracefulWorkers: %u\nIdleWorkers: %u\n", n.busy, n.graceful,
+                n.idle);
     mu_buf_addf(b, "Processes: %u\nStopping: %u\n", v->processes, v->stopping);
     if (v->is_async)
         mu_buf_addf(b, "ConnsTotal: %llu\nConnsAsyncWriting: %llu\nConnsAsyncKeepAlive: %llu\n"

@@ -33,5 +33,6 @@ static enum mu_status die(struct mu_req *r, const void *conf)
     abort();
 }
 
-MU_MODULE(block, .handlers = MU_HANDLERS({ "block", block, MU_GET, true, false }, { "pid", pid, MU_GET, false, false },
+MU_MODULE(block, .handlers = MU_HANDLERS({ "block", block, MU_GET, true, false },
+                                         { "pid", pid, MU_GET, false, false },
                                          { "abort", die, MU_GET, false, false }));

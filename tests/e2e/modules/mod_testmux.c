@@ -1,12 +1,11 @@
 /*
- * mod_testmux: a toy protocol that runs several exchanges on one connection, for the tests. It uses what HTTP/2 will
- * use and nothing else: the protocol vtable, exchanges on fibers of their own, bounded queues in both directions with
- * credit per stream, cancellation of one stream, a drain that lets running streams end. `Listen address:port testmux`.
- *
- * A frame: stream (4 bytes, big endian), type (1), length (3), payload.
- *   client: OPEN head, POST head (a body follows), DATA bytes, END, CANCEL, CREDIT count
- *   server: HEAD "status length", DATA bytes, END, RESET, CREDIT count, GOAWAY
- * Either side may send WINDOW bytes on a stream before it is given credit.
+ * mod_testmux: a toy protocol that runs several exchanges on one connection, for the tests. It uses
+ * what HTTP/2 will use and nothing else: the protocol vtable, exchanges on fibers of their own,
+ * bounded queues in both directions with credit per stream, cancellation of one stream, a drain
+ * that lets running streams end. `Listen address:port testmux`.  A frame: stream (4 bytes, big
+ * endian), type (1), length (3), payload. client: OPEN head, POST head (a body follows), DATA
+ * bytes, END, CANCEL, CREDIT count server: HEAD "status length", DATA bytes, END, RESET, CREDIT
+ * count, GOAWAY Either side may send WINDOW bytes on a stream before it is given credit.
  */
 #include <server/conn_internal.h>
 
@@ -33,9 +32,9 @@ struct queue {
 struct mux {
     struct mu_list streams;
     uint32_t streams_n;
-    uint32_t busy;  /**< calls on the stack that use c: it is not closed under them */
-    bool is_eof;    /**< the client will say no more */
-    bool is_dead;   /**< the connection is lost; streams are on their way home */
+    uint32_t busy; /**< calls on the stack that use c: it is not closed under them */
+    bool is_eof;   /**< the client will say no more */
+    bool is_dead;  /**< the connection is lost; streams are on their way home */
     bool has_said_goaway;
     struct queue wire;
     uint32_t in_n;
@@ -49,7 +48,7 @@ struct stream {
     uint32_t id;
     struct queue body, answer;
     struct mu_wake has_body, has_room;
-    uint64_t credit;      /**< answer bytes the client is ready to take */
+    uint64_t credit; /**< answer bytes the client is ready to take */
     bool body_ended, answer_ended, end_said, is_home /**< its fiber is done */, is_cancelled;
 };
 
@@ -89,9 +88,10 @@ static struct mu_str queue_front(const struct queue *q, size_t max)
 
 static void put_frame(struct mux *m, uint32_t id, enum frame_type type, struct mu_str payload)
 {
-    const char head[FRAME_HEAD] = { (char)(id >> 24), (char)(id >> 16), (char)(id >> 8), (char)id,
-                                    (char)type, (char)(payload.n >> 16), (char)(payload.n >> 8),
-                                    (char)payload.n };
+    const char head[FRAME_HEAD] = {
+        (char)(id >> 24), (char)(id >> 16),        (char)(id >> 8),        (char)id,
+        (char)type,       (char)(payload.n >> 16), (char)(payload.n >> 8), (char)payload.n
+    };
 
     queue_add(&m->wire, (struct mu_str){ head, sizeof(head) });
     queue_add(&m->wire, payload);
@@ -123,11 +123,15 @@ static void stream_finish(struct mu_conn *c, struct stream *s)
     mu_reactor_arena_give_back(c->host->reactor, a);
 }
 
-/** Move a stream's answer towards the socket as far as its credit reaches. True when something was moved. */
+/**
+ * Move a stream's answer towards the socket as far as its credit reaches. True when something was
+ * moved.
+ */
 static bool stream_pump(struct mu_conn *c, struct stream *s)
 {
     struct mux *m = mux_of(c);
-    struct mu_str piece = queue_front(&s->answer, s->credit < FRAME_MAX ? (size_t)s->credit : FRAME_MAX);
+    struct mu_str piece =
+        queue_front(&s->answer, s->credit < FRAME_MAX ? (size_t)s->credit : FRAME_MAX);
 
     if (piece.n > 0 && !s->is_cancelled) {
         put_frame(m, s->id, DATA, piece);
@@ -156,7 +160,7 @@ static void lose(struct mu_conn *c)
 
     m->is_dead = true;
     m->wire.off = m->wire.b.n;
-    MU_LIST_FOR (l, &m->streams) {
+    MU_LIST_FOR(l, &m->streams) {
         struct stream *s = MU_CONTAINER_OF(l, struct stream, link);
 
         if (s->x.fiber && !s->is_home)
@@ -193,7 +197,7 @@ static void pump(struct mu_conn *c)
     m->busy++;
     while (has_moved && wire_send(c) == MU_OK) {
         has_moved = false;
-        MU_LIST_FOR_SAFE (l, &m->streams) {
+        MU_LIST_FOR_SAFE(l, &m->streams) {
             if (queue_len(&m->wire) < WIRE_MAX || m->is_dead)
                 has_moved |= stream_pump(c, MU_CONTAINER_OF(l, struct stream, link));
             else
@@ -203,7 +207,10 @@ static void pump(struct mu_conn *c)
     m->busy--;
 }
 
-/** Close when nothing more can come of it; else say how long it may wait. The last thing a call does with c. */
+/**
+ * Close when nothing more can come of it; else say how long it may wait. The last thing a call does
+ * with c.
+ */
 static void settle(struct mu_conn *c)
 {
     struct mux *m = mux_of(c);
@@ -278,8 +285,9 @@ static enum mu_rc put_file(struct mu_exchange *x, const struct mu_chunk *f)
     for (uint64_t done = 0; done < f->len;) {
         uint64_t left = f->len - done;
         size_t got;
-        enum mu_rc rc = mu_file_pread(f->fd, piece, left < sizeof(piece) ? (size_t)left : sizeof(piece),
-                                      (off_t)(f->off + done), &got);
+        enum mu_rc rc =
+            mu_file_pread(f->fd, piece, left < sizeof(piece) ? (size_t)left : sizeof(piece),
+                          (off_t)(f->off + done), &got);
 
         if (rc != MU_OK)
             return MU_EIO;
@@ -301,7 +309,8 @@ static void put_head(struct mu_exchange *x)
     put_frame(mux_of(x->conn), stream_of(x)->id, HEAD, (struct mu_str){ text, (size_t)n });
 }
 
-static enum mu_rc mux_write(struct mu_exchange *x, const struct mu_chunk *chunks, size_t n, bool is_last)
+static enum mu_rc mux_write(struct mu_exchange *x, const struct mu_chunk *chunks, size_t n,
+                            bool is_last)
 {
     enum mu_rc rc = MU_OK;
 
@@ -321,7 +330,8 @@ static enum mu_rc mux_write(struct mu_exchange *x, const struct mu_chunk *chunks
         return rc;
     }
     if (is_last)
-        stream_of(x)->answer_ended = x->is_ended = true; /* what is queued goes out without the fiber */
+        stream_of(x)->answer_ended = x->is_ended =
+            true; /* what is queued goes out without the fiber */
     pump(x->conn);
     return MU_OK;
 }
@@ -370,8 +380,12 @@ static void serve(void *arg)
     settle(c);
 }
 
-/** The exchange of an OPEN or POST frame; its head is copied, since slices of it stay with the request. */
-static struct stream *stream_make(struct mu_conn *c, struct mu_arena *a, struct mu_str text, bool has_body)
+/**
+ * The exchange of an OPEN or POST frame; its head is copied, since slices of it stay with the
+ * request.
+ */
+static struct stream *stream_make(struct mu_conn *c, struct mu_arena *a, struct mu_str text,
+                                  bool has_body)
 {
     struct mu_exchange *x = mu_exchange_create(c, a, sizeof(struct stream), &mux_ops);
     struct mu_h1_parser parser = { 0 };
@@ -422,7 +436,7 @@ static void stream_open(struct mu_conn *c, uint32_t id, struct mu_str head, bool
 
 static struct stream *stream_find(struct mux *m, uint32_t id)
 {
-    MU_LIST_FOR (l, &m->streams) {
+    MU_LIST_FOR(l, &m->streams) {
         struct stream *s = MU_CONTAINER_OF(l, struct stream, link);
 
         if (s->id == id)
@@ -433,7 +447,8 @@ static struct stream *stream_find(struct mux *m, uint32_t id)
 
 static void stream_cancel(struct stream *s)
 {
-    s->is_cancelled = true; /* s->x may be a worker thread's at this moment: it is told by the cancellation alone */
+    /* s->x may be a worker thread's at this moment: it is told by the cancellation alone. */
+    s->is_cancelled = true;
     if (s->x.fiber && !s->is_home)
         mu_fiber_cancel(s->x.fiber);
 }
@@ -543,8 +558,13 @@ static void mux_abort(struct mu_conn *c)
 }
 
 static const struct mu_protocol mux_protocol = {
-    .name = "testmux", .conn_size = sizeof(struct mux), .open = mux_open, .ready = mux_ready,
-    .timeout = mux_timeout, .drain = mux_drain, .abort = mux_abort,
+    .name = "testmux",
+    .conn_size = sizeof(struct mux),
+    .open = mux_open,
+    .ready = mux_ready,
+    .timeout = mux_timeout,
+    .drain = mux_drain,
+    .abort = mux_abort,
 };
 
 /** SetHandler mux-echo: the body, as it comes. */
@@ -583,6 +603,7 @@ static enum mu_rc child_start(struct mu_config *config)
 }
 
 MU_MODULE(testmux,
-    .handlers = MU_HANDLERS({ .name = "mux-echo", .fn = echo, .methods = MU_GET | MU_POST },
-                            { .name = "mux-wait", .fn = wait_for_ever, .methods = MU_GET | MU_POST }),
-    .child_start = child_start);
+          .handlers =
+              MU_HANDLERS({ .name = "mux-echo", .fn = echo, .methods = MU_GET | MU_POST },
+                          { .name = "mux-wait", .fn = wait_for_ever, .methods = MU_GET | MU_POST }),
+          .child_start = child_start);

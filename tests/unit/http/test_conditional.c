@@ -65,6 +65,9 @@ static const struct row rows[] = {
     { __LINE__, IMS BEFORE, NONE, NONE },
     { __LINE__, IMS FUTURE, NONE, NONE },
     { __LINE__, IMS "yesterday", NONE, NONE },
+    { __LINE__, IMS LM "; length=12", N304, NONE },
+    { __LINE__, IMS BEFORE ";length=12", NONE, NONE },
+    { __LINE__, IMS ";" LM, NONE, NONE },
     { __LINE__, IMS "", NONE, NONE },
 
     { __LINE__, IUS LM, NONE, NONE },

@@ -23,7 +23,7 @@
 #define BOTH(fn)                                                                                   \
     { #fn "/epoll", fn, fixture_setup_epoll, fixture_teardown, NULL },                             \
     {                                                                                              \
-        #fn "/single", fn, fixture_setup_single, fixture_teardown, NULL                            \
+#fn "/single", fn, fixture_setup_single, fixture_teardown, NULL                            \
     }
 
 enum { MAX_RECORDS = 512 };
@@ -49,12 +49,12 @@ struct fixture {
     char body[70000]; /* what /echo and /read took */
     size_t body_n;
     enum mu_rc body_rc, write_rc, park_rc;
-    struct mu_wake *parked; /* the fiber of /park waits for it */
+    struct mu_wake *parked;         /* the fiber of /park waits for it */
     struct mu_worker_pool *workers; /* NULL: offload runs in place */
     unsigned offloads;              /* handlers that came back from where they were offloaded to */
-    int file_fd;            /* /file sends file_len bytes of it */
+    int file_fd;                    /* /file sends file_len bytes of it */
     uint64_t file_len;
-    char big[1 << 20];      /* /big, /borrowed */
+    char big[1 << 20]; /* /big, /borrowed */
 };
 extern struct fixture *fx;
 
@@ -73,7 +73,10 @@ void client_send_n(int fd, const char *p, size_t n);
 void settle(void);
 /** What has arrived, NUL-terminated, in static storage. *is_end: the server has closed. */
 const char *client_read(int fd, bool *is_end);
-/** Read and turn until the server closes or nothing comes any more. Returns the bytes read; the first 4 KiB in `head`. */
+/**
+ * Read and turn until the server closes or nothing comes any more. Returns the bytes read; the
+ * first 4 KiB in `head`.
+ */
 size_t client_drain(int fd, char head[4096], bool *is_end);
 /** Turn until `n` offloaded handlers have come back. */
 void wait_offloads(unsigned n);

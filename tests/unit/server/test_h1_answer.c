@@ -1,4 +1,7 @@
-/* Answers over HTTP/1: how bodies are delimited, slow clients, files that change, broken promises, request bodies. */
+/*
+ * Answers over HTTP/1: how bodies are delimited, slow clients, files that change, broken promises,
+ * request bodies.
+ */
 #include "h1_fixture.h"
 
 #include <sys/mman.h>
@@ -19,7 +22,9 @@ static void test_chunked(void **state)
     got = client_read(fd, &is_end);
     assert_non_null(strstr(got, "Transfer-Encoding: chunked\r\n"));
     assert_null(strstr(got, "Content-Length: 35"));
-    assert_non_null(strstr(got, "\r\n\r\n15\r\npart 0\npart 1\npart 2\n\r\ne\r\npart 3\npart 4\n\r\n0\r\n\r\nHTTP/1.1 200"));
+    assert_non_null(strstr(
+        got,
+        "\r\n\r\n15\r\npart 0\npart 1\npart 2\n\r\ne\r\npart 3\npart 4\n\r\n0\r\n\r\nHTTP/1.1 200"));
     assert_false(is_end);
     assert_int_equal(fx->log[0].body, 35);
     close(fd);
@@ -228,7 +233,8 @@ static void test_continue(void **state)
     client_send(fd, "abc" GET("/small"));
     assert_int_equal(count_of(client_read(fd, &is_end), "HTTP/1.1 200 OK\r\n"), 2);
     assert_false(is_end);
-    assert_int_equal(fx->log[0].wire_in, strlen(POST("/echo", "Content-Length: 3\r\nExpect: 100-continue\r\n")) + 3);
+    assert_int_equal(fx->log[0].wire_in,
+                     strlen(POST("/echo", "Content-Length: 3\r\nExpect: 100-continue\r\n")) + 3);
     /* Nobody reads it: the client was not told to send it and may or may not do so. */
     client_send(fd, POST("/small", "Content-Length: 3\r\nExpect: 100-continue\r\n"));
     assert_non_null(strstr(client_read(fd, &is_end), "Connection: close\r\n"));
@@ -246,7 +252,8 @@ static void test_unread_body(void **state)
     assert_non_null(strstr(client_read(fd, &is_end), "hello\n")); /* not held up by the body */
     client_send(fd, "unwanted" GET("/small"));
     assert_non_null(strstr(client_read(fd, &is_end), "hello\n"));
-    client_send(fd, POST("/small", "Transfer-Encoding: chunked\r\n") "3\r\nabc\r\n0\r\n\r\n" GET("/small"));
+    client_send(
+        fd, POST("/small", "Transfer-Encoding: chunked\r\n") "3\r\nabc\r\n0\r\n\r\n" GET("/small"));
     assert_int_equal(count_of(client_read(fd, &is_end), "hello\n"), 2);
     assert_false(is_end);
     client_send(fd, POST("/small", "Content-Length: 300000\r\n"));
@@ -272,7 +279,8 @@ static void test_large_chunked_body(void **state)
     client_send(fd, "\r\n5\r\nlast!\r\n0\r\n\r\n" GET("/small") "GET /sm");
     assert_non_null(strstr(client_read(fd, &is_end), "zzlast!HTTP/1.1 200 OK"));
     assert_int_equal(fx->body_n, 50005);
-    client_send(fd, "all HTTP/1.1\r\nHost: a\r\n\r\n"); /* what was read too much is the next request's */
+    client_send(
+        fd, "all HTTP/1.1\r\nHost: a\r\n\r\n"); /* what was read too much is the next request's */
     assert_non_null(strstr(client_read(fd, &is_end), "hello\n"));
     assert_int_equal(fx->log_n, 3);
     close(fd);
@@ -305,7 +313,8 @@ static void test_bad_chunk(void **state)
     int fd = client_open(false);
 
     (void)state;
-    client_send(fd, POST("/echo", "Transfer-Encoding: chunked\r\n") "3\r\nabcd\r\n0\r\n\r\n" GET("/small"));
+    client_send(
+        fd, POST("/echo", "Transfer-Encoding: chunked\r\n") "3\r\nabcd\r\n0\r\n\r\n" GET("/small"));
     assert_non_null(strstr(client_read(fd, &is_end), "HTTP/1.1 400 "));
     assert_true(is_end);
     assert_int_equal(fx->body_rc, MU_BAD);
@@ -352,8 +361,10 @@ static void test_wants_small_reads(void **state)
     int fd = client_open(false);
 
     (void)state;
-    client_send(fd, POST("/bytewise", "Transfer-Encoding: chunked\r\n") "3\r\nabc\r\na\r\n0123456789\r\n0\r\nX: y\r\n\r\n"
-                        POST("/bytewise", "Content-Length: 2\r\n") "zz" GET_CLOSE("/small"));
+    client_send(
+        fd,
+        POST("/bytewise", "Transfer-Encoding: chunked\r\n") "3\r\nabc\r\na\r\n0123456789\r\n0\r\nX: y\r\n\r\n" POST(
+            "/bytewise", "Content-Length: 2\r\n") "zz" GET_CLOSE("/small"));
     assert_int_equal(count_of(client_read(fd, &is_end), "HTTP/1.1 200 OK\r\n"), 3);
     assert_true(is_end);
     assert_memory_equal(fx->body, "abc0123456789zz", 15);

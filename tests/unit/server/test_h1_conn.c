@@ -1,4 +1,7 @@
-/* HTTP/1 connections: keep-alive, pipelining, how heads arrive, closing, draining, hang-ups, timeouts. */
+/*
+ * HTTP/1 connections: keep-alive, pipelining, how heads arrive, closing, draining, hang-ups,
+ * timeouts.
+ */
 #include "h1_fixture.h"
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -63,9 +66,10 @@ static void test_pipelined(void **state)
 
 static void test_head_at_every_split(void **state)
 {
-    static const char text[] = GET("/small") "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde"
-        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nfgh\r\n2\r\nij\r\n0\r\nT: v\r\n\r\n"
-        GET_CLOSE("/small");
+    static const char text[] = GET(
+        "/small") "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde"
+                  "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nfgh\r\n2\r\nij\r\n0\r\nT: v\r\n\r\n" GET_CLOSE(
+                      "/small");
 
     (void)state;
     for (size_t cut = 1; cut < sizeof(text) - 1; cut++) {
@@ -92,8 +96,9 @@ static void test_head_at_every_split(void **state)
 
 static void test_bytewise(void **state)
 {
-    static const char text[] = "POST /bytewise HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-                               "3\r\nfgh\r\n2\r\nij\r\n0\r\n\r\n" GET_CLOSE("/small");
+    static const char text[] =
+        "POST /bytewise HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "3\r\nfgh\r\n2\r\nij\r\n0\r\n\r\n" GET_CLOSE("/small");
     int fd = client_open(false);
 
     (void)state;
@@ -133,7 +138,7 @@ static void test_http10(void **state)
     assert_false(is_end);
     client_send(fd, "GET /stream HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
     assert_non_null(strstr(client_read(fd, &is_end), "Connection: close\r\n\r\npart 0\n"));
-    assert_true(is_end); /* no length was known: the end is the length */
+    assert_true(is_end);   /* no length was known: the end is the length */
     shutdown(fd, SHUT_WR); /* the client had not asked for the end */
     assert_closed(fd);
 }
@@ -298,7 +303,8 @@ static void test_header_timeout(void **state)
     int silent = client_open(false), slow;
 
     (void)state;
-    fx->read_timeouts = (struct mu_read_timeouts){ .header_ms = 20000, .header_max_ms = 40000, .header_rate = 500 };
+    fx->read_timeouts =
+        (struct mu_read_timeouts){ .header_ms = 20000, .header_max_ms = 40000, .header_rate = 500 };
     close(silent);
     settle();
     silent = client_open(false);

@@ -42,7 +42,10 @@ static size_t read_some(int fd)
     return n;
 }
 
-/** Talk until the end of the script, the server's hang-up, or after `steps` steps. Returns the steps made. */
+/**
+ * Talk until the end of the script, the server's hang-up, or after `steps` steps. Returns the steps
+ * made.
+ */
 static size_t talk(int fd, size_t steps)
 {
     size_t i;
@@ -141,7 +144,10 @@ static void test_memory_runs_out(void **state)
     assert_true(n > 2);
 }
 
-/** More requests wait than there may be fibers: the others are told so, and the connections in order. */
+/**
+ * More requests wait than there may be fibers: the others are told so, and the connections in
+ * order.
+ */
 static void test_fibers_run_out(void **state)
 {
     int fd[4];
@@ -160,7 +166,8 @@ static void test_fibers_run_out(void **state)
         client_send(fd[i], GET("/borrowed"));
     }
     for (int i = 0; i < 4; i++)
-        overload += strstr(client_read(fd[i], &is_end), "HTTP/1.1 503 Service Unavailable\r\n") != NULL;
+        overload +=
+            strstr(client_read(fd[i], &is_end), "HTTP/1.1 503 Service Unavailable\r\n") != NULL;
     assert_int_equal(overload, 2);
     for (int i = 0; i < 4; i++)
         close(fd[i]);
@@ -170,7 +177,9 @@ static void test_fibers_run_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_cancel_at_every_park), BOTH(test_hangup_after_every_step), BOTH(test_abort_after_every_step),
+        BOTH(test_cancel_at_every_park),
+        BOTH(test_hangup_after_every_step),
+        BOTH(test_abort_after_every_step),
         BOTH(test_memory_runs_out),
         cmocka_unit_test_setup_teardown(test_fibers_run_out, fixture_setup_epoll, fixture_teardown),
     };

@@ -24,7 +24,10 @@ static size_t read_all(int fd)
     return n;
 }
 
-/** Take the chunked framing out of `all`, in place. Returns the body's length; *end is what stands behind it. */
+/**
+ * Take the chunked framing out of `all`, in place. Returns the body's length; *end is what stands
+ * behind it.
+ */
 static size_t unchunk(char **end)
 {
     char *in = strstr(all, "\r\n\r\n") + 4, *out = all;
@@ -163,12 +166,17 @@ static void test_a_broken_body(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_slow_client_holds_no_thread, fixture_setup_workers, fixture_teardown),
-        cmocka_unit_test_setup_teardown(test_a_fast_client_is_served_directly, fixture_setup_workers, fixture_teardown),
-        cmocka_unit_test_setup_teardown(test_a_client_that_leaves, fixture_setup_workers, fixture_teardown),
-        cmocka_unit_test_setup_teardown(test_the_body_comes_first, fixture_setup_workers, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_slow_client_holds_no_thread, fixture_setup_workers,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_fast_client_is_served_directly,
+                                        fixture_setup_workers, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_client_that_leaves, fixture_setup_workers,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_the_body_comes_first, fixture_setup_workers,
+                                        fixture_teardown),
         cmocka_unit_test_setup_teardown(test_a_large_body, fixture_setup_workers, fixture_teardown),
-        cmocka_unit_test_setup_teardown(test_a_broken_body, fixture_setup_workers, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_broken_body, fixture_setup_workers,
+                                        fixture_teardown),
     };
 
     return cmocka_run_group_tests_name("h1_offload", tests, NULL, NULL);

@@ -25,8 +25,10 @@ static bool is_end;
 
 static int mux_client(bool has_small_buffers)
 {
-    static const struct mu_listener listener = { .want = { .protocol = { "testmux", 7 },
-                                                           .addr = { .family = AF_INET, .port = 80, .ip = { 127, 0, 0, 1 } } } };
+    static const struct mu_listener listener = {
+        .want = { .protocol = { "testmux", 7 },
+                  .addr = { .family = AF_INET, .port = 80, .ip = { 127, 0, 0, 1 } } }
+    };
     struct mu_addr peer = { .family = AF_INET, .port = 4711, .ip = { 192, 0, 2, 1 } };
     int fd[2], size = 4096;
 
@@ -45,8 +47,8 @@ static int mux_client(bool has_small_buffers)
 
 static void send_frame(int fd, unsigned id, unsigned type, const void *p, size_t n)
 {
-    char f[8 + 4096] = { (char)(id >> 24), (char)(id >> 16), (char)(id >> 8), (char)id, (char)type,
-                         (char)(n >> 16), (char)(n >> 8), (char)n };
+    char f[8 + 4096] = { (char)(id >> 24), (char)(id >> 16), (char)(id >> 8), (char)id,
+                         (char)type,       (char)(n >> 16),  (char)(n >> 8),  (char)n };
 
     if (n > 0)
         memcpy(f + 8, p, n);
@@ -73,7 +75,8 @@ static void take_frame(unsigned id, unsigned type, const char *p, size_t n)
     struct seen *s = &seen[id];
 
     assert_true(id < STREAMS && type < TYPES);
-    assert_int_equal(s->frames[END] + s->frames[RESET], 0); /* nothing follows the end of a stream */
+    assert_int_equal(s->frames[END] + s->frames[RESET],
+                     0); /* nothing follows the end of a stream */
     s->frames[type]++;
     if (type == DATA) {
         assert_int_equal(s->frames[HEAD], 1);
@@ -245,7 +248,8 @@ static void test_rules(void **state)
     assert_int_equal(seen[2 + 32].frames[RESET], 1); /* one too many */
     assert_int_equal(mu_reactor_fibers(fx->reactor), 32);
     send_frame(fd, 0, DATA, zeros, 4096);
-    client_send_n(fd, "\0\0\0\1\2\xff\xff\xff", 8); /* a frame that is too long ends the connection */
+    client_send_n(fd, "\0\0\0\1\2\xff\xff\xff",
+                  8); /* a frame that is too long ends the connection */
     read_frames(fd);
     assert_true(is_end);
     assert_int_equal(fx->host.connections, 0);
@@ -305,8 +309,9 @@ static void test_drain_and_idle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_several_at_once), BOTH(test_backpressure),          BOTH(test_fair_turns),     BOTH(test_cancel_one),
-        BOTH(test_rules),           BOTH(test_hangup_and_half_close), BOTH(test_drain_and_idle),
+        BOTH(test_several_at_once), BOTH(test_backpressure), BOTH(test_fair_turns),
+        BOTH(test_cancel_one),      BOTH(test_rules),        BOTH(test_hangup_and_half_close),
+        BOTH(test_drain_and_idle),
     };
 
     return cmocka_run_group_tests_name("mux", tests, NULL, NULL);

@@ -166,8 +166,11 @@ static void rubbish(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(excludes), cmocka_unit_test(recovered_by_the_supervisor), cmocka_unit_test(recovered_by_a_waiter),
-        cmocka_unit_test(given_up), cmocka_unit_test(rubbish),
+        cmocka_unit_test(excludes),
+        cmocka_unit_test(recovered_by_the_supervisor),
+        cmocka_unit_test(recovered_by_a_waiter),
+        cmocka_unit_test(given_up),
+        cmocka_unit_test(rubbish),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

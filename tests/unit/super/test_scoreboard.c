@@ -109,8 +109,9 @@ static void adopted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bounds),          cmocka_unit_test(sealed),  cmocka_unit_test(life_of_a_child),
-        cmocka_unit_test(base_is_carried), cmocka_unit_test(adopted),
+        cmocka_unit_test(bounds),          cmocka_unit_test(sealed),
+        cmocka_unit_test(life_of_a_child), cmocka_unit_test(base_is_carried),
+        cmocka_unit_test(adopted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

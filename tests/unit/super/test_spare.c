@@ -5,21 +5,28 @@
 
 enum { MOST = 64 };
 
-static const struct mu_spare_limits prefork = {
-    .processes_max = 20, .processes_min = 1, .min_spare = 5, .max_spare = 10, .workers_per_process = 1
-};
-static const struct mu_spare_limits threaded = {
-    .processes_max = 16, .processes_min = 1, .min_spare = 75, .max_spare = 250, .workers_per_process = 25
-};
-static const struct mu_spare_limits event = {
-    .processes_max = 16, .processes_min = 1, .min_spare = 25, .max_spare = 100, .workers_per_process = 25,
-    .listeners_per_process = 1, .cores = 4
-};
+static const struct mu_spare_limits prefork = { .processes_max = 20,
+                                                .processes_min = 1,
+                                                .min_spare = 5,
+                                                .max_spare = 10,
+                                                .workers_per_process = 1 };
+static const struct mu_spare_limits threaded = { .processes_max = 16,
+                                                 .processes_min = 1,
+                                                 .min_spare = 75,
+                                                 .max_spare = 250,
+                                                 .workers_per_process = 25 };
+static const struct mu_spare_limits event = { .processes_max = 16,
+                                              .processes_min = 1,
+                                              .min_spare = 25,
+                                              .max_spare = 100,
+                                              .workers_per_process = 25,
+                                              .listeners_per_process = 1,
+                                              .cores = 4 };
 
 struct row {
     int line;
     const struct mu_spare_limits *limits;
-    uint32_t idle, busy;  /* processes that are ready: `busy` ones are wholly busy */
+    uint32_t idle, busy; /* processes that are ready: `busy` ones are wholly busy */
     uint32_t starting, stopping;
     uint32_t step;
     bool is_tick;
@@ -85,19 +92,21 @@ static void table(void **state)
         struct mu_spare_rate rate = { .step = r->step };
         struct mu_spare_plan plan = mu_spare_plan(r->limits, p, fill(r, p), &rate, r->is_tick);
 
-        if (plan.start != r->want_start || (plan.stop >= 0) != r->wants_stop || rate.step != r->want_step ||
-            plan.is_at_limit != r->wants_limit)
-            fail_msg("row at line %d: start %u, stop %td, step %u, limit %d", r->line, plan.start, plan.stop, rate.step,
-                     plan.is_at_limit);
+        if (plan.start != r->want_start || (plan.stop >= 0) != r->wants_stop ||
+            rate.step != r->want_step || plan.is_at_limit != r->wants_limit)
+            fail_msg("row at line %d: start %u, stop %td, step %u, limit %d", r->line, plan.start,
+                     plan.stop, rate.step, plan.is_at_limit);
     }
 }
 
 /* From one process under full load: 1, 2, 4 … each second until the limit. */
 static void doubles_each_second(void **state)
 {
-    static const struct mu_spare_limits wide = {
-        .processes_max = 200, .processes_min = 1, .min_spare = 50, .max_spare = 500, .workers_per_process = 1
-    };
+    static const struct mu_spare_limits wide = { .processes_max = 200,
+                                                 .processes_min = 1,
+                                                 .min_spare = 50,
+                                                 .max_spare = 500,
+                                                 .workers_per_process = 1 };
     static const uint32_t want[] = { 1, 2, 4, 8, 16, 32, 32, 32, 32, 32, 8, 0 };
     struct mu_spare_process p[256] = { { .busy = 1 } };
     struct mu_spare_rate rate = { 0 };
@@ -107,7 +116,9 @@ static void doubles_each_second(void **state)
     n = 1;
     for (size_t second = 0; second < MU_ARRAY_LEN(want); second++) {
         struct mu_spare_plan plan = mu_spare_plan(&wide, p, n, &rate, true);
-        uint32_t expected = want[second] < wide.processes_max - (uint32_t)n ? want[second] : wide.processes_max - (uint32_t)n;
+        uint32_t expected = want[second] < wide.processes_max - (uint32_t)n
+                                ? want[second]
+                                : wide.processes_max - (uint32_t)n;
 
         assert_int_equal(plan.start, expected);
         for (uint32_t i = 0; i < plan.start; i++)
@@ -119,7 +130,9 @@ static void doubles_each_second(void **state)
 /* The one that is stopped serves least, and of equals it is the last. */
 static void stops_the_least_busy(void **state)
 {
-    struct mu_spare_process p[] = { { .busy = 0 }, { .busy = 20 }, { .busy = 0 }, { .busy = 3 }, { .is_stopping = true } };
+    struct mu_spare_process p[] = {
+        { .busy = 0 }, { .busy = 20 }, { .busy = 0 }, { .busy = 3 }, { .is_stopping = true }
+    };
     struct mu_spare_limits limits = threaded;
     struct mu_spare_rate rate = { 0 };
 
@@ -145,8 +158,10 @@ static void shrinks_to_the_limit(void **state)
 /* Whatever processes claim, they count for no more than what they have. */
 static void clamps_claims(void **state)
 {
-    struct mu_spare_process p[] = { { .busy = UINT32_MAX, .queued = UINT32_MAX }, { .busy = 1, .queued = UINT32_MAX },
-                                    { .queued = 5 }, { .busy_permille = UINT32_MAX } };
+    struct mu_spare_process p[] = { { .busy = UINT32_MAX, .queued = UINT32_MAX },
+                                    { .busy = 1, .queued = UINT32_MAX },
+                                    { .queued = 5 },
+                                    { .busy_permille = UINT32_MAX } };
     struct mu_spare_rate rate = { 0 };
     struct mu_spare_plan plan = mu_spare_plan(&threaded, p, MU_ARRAY_LEN(p), &rate, true);
 
@@ -159,7 +174,9 @@ static void clamps_claims(void **state)
 /* Event: a saturated listener is no spare while another one would find a core, and is one when all cores have one. */
 static void saturated_listeners(void **state)
 {
-    struct mu_spare_process p[] = { { .busy_permille = 990 }, { .busy_permille = 950 }, { .busy_permille = 900 },
+    struct mu_spare_process p[] = { { .busy_permille = 990 },
+                                    { .busy_permille = 950 },
+                                    { .busy_permille = 900 },
                                     { .busy_permille = 1000 } };
     struct mu_spare_rate rate = { 0 };
 
@@ -171,8 +188,12 @@ static void saturated_listeners(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(table),         cmocka_unit_test(doubles_each_second), cmocka_unit_test(stops_the_least_busy),
-        cmocka_unit_test(clamps_claims), cmocka_unit_test(saturated_listeners), cmocka_unit_test(shrinks_to_the_limit),
+        cmocka_unit_test(table),
+        cmocka_unit_test(doubles_each_second),
+        cmocka_unit_test(stops_the_least_busy),
+        cmocka_unit_test(clamps_claims),
+        cmocka_unit_test(saturated_listeners),
+        cmocka_unit_test(shrinks_to_the_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,7 +102,10 @@ static void huge_length(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(cut_short), cmocka_unit_test(other_version), cmocka_unit_test(huge_length),
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(cut_short),
+        cmocka_unit_test(other_version),
+        cmocka_unit_test(huge_length),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

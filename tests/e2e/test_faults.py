@@ -1,0 +1,319 @@
+"""What goes wrong outside: clients that vanish at every stage, full disks, no descriptors, no memory, odd ways to write and read."""
+import contextlib
+import os
+import random
+import resource
+import socket
+import struct
+import threading
+
+import pytest
+
+import harness
+from harness import MPM, wait_until
+from rawclient import TESTMUX, Client
+
+HELLO = {"index.html": "hello\n"}
+LARGE = bytes(range(256)) * 80_000  # 20 MB: more than any socket's buffers hold
+POST = "POST /echo HTTP/1.1\r\nHost: x\r\n"
+STREAM = """
+LoadModule park_module "{test_modules}/mod_park.so"
+<Location /stream>
+    SetHandler stream
+</Location>
+"""
+ONE_CHILD = ("StartServers 1\nMinSpareServers 1\nMaxSpareServers 2\nMaxRequestWorkers 4\n" if MPM == "prefork" else
+             "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 100\n")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change another process's limits")
+
+
+def descriptors(server):
+    return sum(len(os.listdir("/proc/%d/fd" % p.pid)) for p in server.children())
+
+
+def pids(server):
+    return sorted(p.pid for p in server.children())
+
+
+def fin(s):
+    s.close()
+
+
+def reset(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+
+
+def half(s):
+    """Says that it is done, waits for a little of what comes, then leaves."""
+    s.shutdown(socket.SHUT_WR)
+    s.settimeout(0.01)
+    with contextlib.suppress(OSError):
+        s.recv(1000)
+    s.close()
+
+
+# Clients that vanish
+
+STAGES = {
+    "at once": "",
+    "in the request line": "GET /ind",
+    "in a field": "GET / HTTP/1.1\r\nHost: x\r\nX-Y",
+    "before the end of the head": "GET / HTTP/1.1\r\nHost: x\r\n",
+    "in a body": POST + "Content-Length: 100000\r\n\r\nsome of it",
+    "before the body": POST + "Content-Length: 100000\r\nExpect: 100-continue\r\n\r\n",
+    "in a chunk": POST + "Transfer-Encoding: chunked\r\n\r\n100\r\nsome of it",
+    "in a chunk's size": POST + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1",
+    "in the trailer": POST + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y",
+    "in a body nobody reads": "POST /missing HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nsome of it",
+    "in the answer": "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "in a large answer": "GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
+    "in a large answer of a handler": "GET /stream?20000 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "in one of many answers": "GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 20,
+    "while a handler waits": "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n",
+    "while a handler blocks": "GET /block HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("leave", [fin, reset, half])
+def test_clients_vanish_at_every_stage(serve, leave):
+    """They cost nobody else anything, and nothing of theirs is left."""
+    server = serve(TESTMUX + STREAM + ONE_CHILD + "RequestReadTimeout header=2 body=2\nTimeOut 2\n"
+                   "LoadModule block_module \"{test_modules}/mod_block.so\"\n<Location /block>\nSetHandler block\n</Location>\n",
+                   files=dict(HELLO, large=LARGE))
+    assert server.get("/").status == server.get("/large").status == 200
+    before, who = descriptors(server), pids(server)
+    for stage, text in STAGES.items():
+        if stage == "while a handler waits" and leave is not reset:
+            continue  # it is not told: who has finished asking may still listen
+        for _ in range(1 if "waits" in stage or "blocks" in stage else 4):
+            s = server.connect()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.sendall(text.encode())
+            if "answer" in stage:
+                s.recv(100)
+            leave(s)
+    assert server.get("/").body == b"hello\n"
+    wait_until("nothing of theirs is left", lambda: descriptors(server) <= before + 4 * (len(pids(server)) - len(who)) * 10)
+    if MPM != "prefork":
+        assert pids(server) == who
+    assert "exit signal" not in server.error_log()
+
+
+def test_half_close_gets_its_answers(serve):
+    server = serve(TESTMUX + STREAM, files=dict(HELLO, large=LARGE))
+    request = "GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = server.raw((request % "/" + request % "/large" + request % "/stream?3000" + request % "/missing").encode())
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 3 and answer.count(b"HTTP/1.1 404 Not Found\r\n") == 1
+    assert LARGE in answer
+    assert server.raw((POST + "Content-Length: 5\r\n\r\nabcde").encode()).endswith(b"abcde\r\n0\r\n\r\n")
+
+
+# Odd ways to write
+
+def test_one_byte_at_a_time(serve):
+    server = serve(TESTMUX, files=HELLO)
+    with Client(server) as c:
+        for text in ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", POST + "Content-Length: 6\r\n\r\nabcdef",
+                     POST + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\nd\r\n0\r\nT: v\r\n\r\n",
+                     "HEAD / HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\n\r\n"):
+            for byte in text:
+                c.send(byte)
+            assert c.answer(text.split()[0]).status in (200, 206)
+
+
+def test_a_hundred_requests_at_once(serve):
+    """All in one piece, of every kind, some with bodies; the answers come in their order."""
+    server = serve(TESTMUX, files=dict(HELLO, **{"f%d" % i: "number %d" % i * i for i in range(100)}))
+    text, expected = "", []
+    for i in range(100):
+        kind = i % 4
+        if kind == 0:
+            text += "GET /f%d HTTP/1.1\r\nHost: x\r\n\r\n" % i
+            expected.append((200, b"number %d" % i * i))
+        elif kind == 1:
+            text += POST + "Content-Length: %d\r\n\r\n%s" % (i, "b" * i)
+            expected.append((200, b"b" * i))
+        elif kind == 2:
+            text += POST + "Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (i, "c" * i)
+            expected.append((200, b"c" * i))
+        else:
+            text += "GET /none%d HTTP/1.1\r\nHost: x\r\n\r\n" % i
+            expected.append((404, None))
+    with Client(server) as c:
+        writer = threading.Thread(target=c.send, args=(text,))
+        writer.start()
+        for status, body in expected:
+            a = c.answer()
+            assert a.status == status and body in (None, a.body)
+        writer.join()
+        assert c.get("/").answer().body == b"hello\n"
+
+
+def test_requests_cut_anywhere(serve):
+    """Two requests with bodies and a third, cut into pieces at random places: always the same answers."""
+    server = serve(TESTMUX, files=HELLO)
+    text = (POST + "Content-Length: 5\r\n\r\n12345" + POST + "Transfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n"
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\n").encode()
+    rng = random.Random(1)
+    with Client(server) as c:
+        for _ in range(100):
+            cuts = sorted(rng.sample(range(1, len(text)), rng.randint(1, 5)))
+            for a, b in zip([0, *cuts], [*cuts, len(text)]):
+                c.send(text[a:b])
+            assert [c.answer().body for _ in range(3)] == [b"12345", b"0123456789", b"hello\n"]
+
+
+@pytest.mark.parametrize("ranges", [
+    ",".join("%d-%d" % (i, i) for i in range(0, 1400, 2)),
+    ",".join("0-" for _ in range(1500)),
+    ",".join("-%d" % i for i in range(1, 1200)),
+    "18446744073709551615-18446744073709551616", "0-9223372036854775807", "-99999999999999999999",
+], ids=["many", "all over and over", "suffixes", "beyond 64 bits", "the largest", "a huge suffix"])
+def test_strange_ranges(serve, ranges):
+    server = serve(files=dict(HELLO, large=LARGE[:100_000]))
+    with Client(server) as c:
+        a = c.get("/large", "Range: bytes=%s\r\n" % ranges).answer()
+        assert a.status in (200, 206, 416)
+        assert len(a.body) < 400_000
+        assert c.get("/").answer().body == b"hello\n"
+
+
+# Slow readers
+
+def test_slow_readers_get_everything(serve):
+    """Small receive windows, small reads, several at once: files and handlers' answers arrive whole."""
+    server = serve(STREAM + ("MaxRequestWorkers 10\n" if MPM == "prefork" else "") + "TimeOut 60\n", files=dict(HELLO, large=LARGE))
+    stream = b"".join(bytes([ord("a") + i % 26]) * 1024 for i in range(6000))
+    with contextlib.ExitStack() as stack:
+        clients = [(stack.enter_context(Client(server, receive_buffer=4096)), path, body)
+                   for path, body in (("/large", LARGE), ("/stream?6000", stream)) * 3]
+        for c, path, _ in clients:
+            c.get(path)
+        if MPM == "event":
+            assert server.get("/").body == b"hello\n"
+        threads = []
+        results = {}
+        for c, path, body in clients:
+            def read(c=c, body=body):
+                results[c] = c.answer().body == body
+            threads.append(threading.Thread(target=read))
+            threads[-1].start()
+        for t in threads:
+            t.join()
+        assert [results.get(c) for c, _, _ in clients] == [True] * 6
+        for c, _, _ in clients:
+            assert c.get("/").answer().body == b"hello\n"
+
+
+# Files that change while they are sent
+
+@pytest.mark.parametrize("change", ["truncate", "delete", "replace", "grow", "rewrite"])
+def test_a_file_changes_while_it_is_sent(serve, change):
+    """The answer is what the head announced, or the connection ends early; never another answer's bytes."""
+    server = serve(files=dict(HELLO, large=LARGE))
+    path = server.path("htdocs", "large")
+    with Client(server, receive_buffer=4096) as c:
+        c.get("/large").get("/")
+        head = c.head()
+        length = int(head["Content-Length"])
+        assert length == len(LARGE)
+        start = c.read_exactly(1000)
+        if change == "truncate":
+            os.truncate(path, 10_000_000)
+        elif change == "delete":
+            os.unlink(path)
+        elif change == "replace":
+            server.write("htdocs/large", b"new")
+        elif change == "grow":
+            with open(path, "ab") as f:
+                f.write(b"more")
+        else:
+            with open(path, "r+b") as f:
+                f.write(b"\0" * 1000)
+        if change == "truncate":
+            rest = start + c.rest()
+            assert len(rest) < length and LARGE.startswith(rest)
+        else:
+            assert start + c.read_exactly(length - 1000) == LARGE
+            assert c.answer().body == b"hello\n"
+    assert server.get("/").body == b"hello\n"
+    assert "exit signal" not in server.error_log()
+
+
+# No room
+
+@pytest.mark.parametrize("log", ["/dev/full", "{root}/logs/nowhere/../access.log"], ids=["full", "fine"])
+def test_logs_on_a_full_disk(serve, log):
+    """Nobody is refused an answer because it cannot be logged."""
+    (serve.__self__ if hasattr(serve, "__self__") else None)
+    config = 'CustomLog "/dev/full" "%h"\nErrorLog /dev/full\n' if log == "/dev/full" else 'CustomLog "{root}/logs/access.log" "%h"\n'
+    server = serve_without_error_log(serve, config) if log == "/dev/full" else serve(config, files=HELLO)
+    for _ in range(50):
+        assert server.get("/").body == b"hello\n"
+        assert server.get("/missing").status == 404
+
+
+def serve_without_error_log(serve, config):
+    """The template's ErrorLog is where the harness looks; the last one counts, so only virtual hosts' go elsewhere."""
+    return serve("<VirtualHost *>\nServerName localhost\nDocumentRoot \"{root}/htdocs\"\n%s</VirtualHost>\n" % config, files=HELLO)
+
+
+@needs_root
+def test_no_descriptor_for_a_file(serve):
+    """A connection is there, a file cannot be opened: an error that says so, and all is well when there are some again."""
+    server = serve(ONE_CHILD, files=dict(HELLO, **{"f%d" % i: "x" * 20_000 for i in range(50)}))
+    with Client(server) as c:
+        assert c.get("/").answer().status == 200
+        limits = {pid: (resource.prlimit(pid, resource.RLIMIT_NOFILE), max(map(int, os.listdir("/proc/%d/fd" % pid)))) for pid in pids(server)}
+        for pid, (_, top) in limits.items():
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (top + 1, limits[pid][0][1]))
+        statuses = {c.get("/f%d" % i).answer().status for i in range(50)} if MPM != "prefork" else {c.get("/f0").answer().status}
+        assert statuses <= {200, 500, 503}, statuses
+        for pid, (limit, _) in limits.items():
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+    for i in range(50):
+        assert server.get("/f%d" % i).body == b"x" * 20_000
+    assert "exit signal" not in server.error_log()
+
+
+def is_sanitized():
+    with open(harness.MUSTER, "rb") as f:
+        text = f.read()
+    return b"__asan_init" in text or b"__tsan_init" in text
+
+
+@needs_root
+@pytest.mark.skipif(is_sanitized(), reason="sanitizers do not live without address space")
+@pytest.mark.skipif(MPM != "event", reason="one process with many requests")
+def test_no_memory(serve):
+    """The address space ends: requests are refused, the child goes on, and serves all of them later."""
+    server = serve(ONE_CHILD + "ListenerThreads 1\n" + "TimeOut 600\nLoadModule park_module \"{test_modules}/mod_park.so\"\n"
+                   "<Location /park>\nSetHandler park\n</Location>\n<Location /release>\nSetHandler release\n</Location>\n", files=HELLO)
+    who = pids(server)
+    assert server.get("/").status == 200
+    with open("/proc/%d/statm" % who[0]) as f:
+        size = int(f.read().split()[0]) * resource.getpagesize()
+    before = resource.prlimit(who[0], resource.RLIMIT_AS, (size + 30_000_000, resource.RLIM_INFINITY))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(server)).get("/park") for _ in range(1000)]
+        refused = []
+        for c in clients:
+            c.s.setblocking(False)
+
+        def look():
+            for c in clients:
+                if c in refused:
+                    continue
+                with contextlib.suppress(BlockingIOError):
+                    if c.s.recv(100) is not None:
+                        refused.append(c)
+            return len(refused) > 100
+        wait_until("many are refused", look)
+        resource.prlimit(who[0], resource.RLIMIT_AS, before)
+        wait_until("there is room", lambda: server.get("/").status == 200)
+        released = int(server.get("/release").body)
+        assert 0 < released < 1000
+    assert server.get("/").body == b"hello\n"
+    assert pids(server) == who
+    assert "exit signal" not in server.error_log()
