@@ -193,7 +193,7 @@ static struct mu_module *const *with_serve_module(struct mu_module *const *built
     static struct mu_module *all[BUILTIN_MAX];
     size_t n = 0;
 
-    while (builtin[n] && n < BUILTIN_MAX - 2) {
+    while (n < BUILTIN_MAX - 2 && builtin[n]) {
         all[n] = builtin[n];
         n++;
     }

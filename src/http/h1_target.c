@@ -25,19 +25,44 @@ static bool is_ipv6_literal(struct mu_str s)
     return strlen(text) == s.n - 2 && inet_pton(AF_INET6, text, &addr) == 1;
 }
 
+/* A name of digits and dots alone is an IPv4 address: four numbers without leading zeroes. */
+static bool is_ipv4(struct mu_str s)
+{
+    char text[INET_ADDRSTRLEN];
+    struct in_addr addr;
+
+    if (s.n >= sizeof(text)) {
+        return false;
+    }
+    memcpy(text, s.p, s.n);
+    text[s.n] = '\0';
+    return inet_pton(AF_INET, text, &addr) == 1;
+}
+
 /*
  * Like httpd narrower than RFC 3986: no sub-delims and no escapes, which no real name has and which
- * reach log lines.
+ * reach log lines. The last label of a name begins with no digit (RFC 1123 section 2.1).
  */
 static bool is_regname(struct mu_str s)
 {
+    bool is_numeric = true;
+    size_t label = 0; /* where the last one begins; one that is empty ends the name */
+
     for (size_t i = 0; i < s.n; i++) {
         if (!mu_ch_is(s.p[i], MU_CH_REGNAME) ||
             (s.p[i] == '.' && i + 1 < s.n && s.p[i + 1] == '.')) {
             return false;
         }
+        is_numeric = is_numeric && (s.p[i] == '.' || (s.p[i] >= '0' && s.p[i] <= '9'));
+        if (s.p[i] == '.' && i + 1 < s.n) {
+            label = i + 1;
+        }
     }
-    return true;
+    if (s.n > 0 && is_numeric) {
+        return is_ipv4(s);
+    }
+    return label == 0 || (s.p[label] >= 'a' && s.p[label] <= 'z') ||
+           (s.p[label] >= 'A' && s.p[label] <= 'Z');
 }
 
 /* ":80". An empty port would be allowed by RFC 3986 section 3.2.3; httpd refuses it. */

@@ -407,9 +407,6 @@ static bool listener_begin(struct listener *l)
                                     .max_fibers = mu_mpm_fibers(&e->conf->numbers, e->n),
                                     .workers = e->workers,
                                     .files = e->files };
-    uint32_t index = (uint32_t)(l - e->v);
-    uint32_t first = (uint32_t)((uint64_t)e->threads * index / e->n);
-    uint32_t next = (uint32_t)((uint64_t)e->threads * (index + 1) / e->n);
 
     l->reactor = mu_reactor_create(&opts);
     if (!l->reactor)
@@ -418,8 +415,8 @@ static bool listener_begin(struct listener *l)
                                      .config = e->child->config,
                                      .score = e->score,
                                      .slots = mu_scoreboard_slot(e->child->scoreboard,
-                                                                 e->child->index, first),
-                                     .slots_n = next - first,
+                                                                 e->child->index, 0),
+                                     .slots_n = e->threads,
                                      .mpm = l,
                                      .on_closed = on_closed };
     l->gate = (struct mu_gate){

@@ -84,9 +84,11 @@ struct mu_exchange *mu_exchange_create(struct mu_conn *c, struct mu_arena *a, si
     return x;
 }
 
-/** The Host in lower case; nearly always it is already. */
+/** The Host in lower case, which it nearly always is already; of an IPv6 address without the brackets. */
 static enum mu_rc take_host(struct mu_exchange *x, struct mu_str host)
 {
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = mu_str_sub(host, 1, host.n - 1);
     x->req.host = host;
     for (size_t i = 0; i < host.n; i++) {
         if (mu_lower(host.p[i]) != host.p[i]) {

@@ -64,6 +64,8 @@ struct mu_str mu_req_url(struct mu_req *r, struct mu_str encoded_path)
     struct mu_str scheme = mu_req_scheme(r), name = mu_req_server_name(r);
     uint16_t port = mu_req_server_port(r);
 
+    if (MU_UNLIKELY(mu_str_chr(name, ':') >= 0) && name.p[0] != '[')
+        name = mu_str_cat(r->arena, MU_S("["), name, MU_S("]"));
     if (port == default_port(r))
         return mu_str_cat(r->arena, scheme, MU_S("://"), name, encoded_path);
     return mu_fmt(r->arena, "%.*s://%.*s:%u%.*s", MU_FMT(scheme), MU_FMT(name), port,

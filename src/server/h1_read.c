@@ -184,14 +184,48 @@ static enum mu_h1_got no_memory(struct mu_conn *c, struct mu_arena *a)
     return MU_H1_CLOSED;
 }
 
+/** The request line, behind empty lines, without its end; {NULL, 0}: it has not come. */
+static struct mu_str first_line(const struct mu_h1 *h)
+{
+    struct mu_str s = { h->buf + h->start, h->n - h->start };
+    ssize_t end;
+
+    while (s.n > 0 && (*s.p == '\r' || *s.p == '\n'))
+        s = mu_str_sub(s, 1, s.n);
+    end = mu_str_chr(s, '\n');
+    if (end < 0)
+        return MU_STR_NULL;
+    s.n = (size_t)end;
+    return s.n > 0 && s.p[s.n - 1] == '\r' ? mu_str_sub(s, 0, s.n - 1) : s;
+}
+
+/** What the request line alone says, for the log: as if nothing were to follow. */
+static void understand_line(struct mu_conn *c, struct mu_arena *a, struct mu_h1_head *head)
+{
+    struct mu_str line = first_line(mu_h1_of(c)), text = MU_STR_NULL;
+    struct mu_h1_parser parser = { 0 };
+    enum mu_status status;
+    size_t head_len;
+
+    if (line.n > 0)
+        text = mu_str_cat(a, line, MU_S("\r\n\r\n"));
+    if (text.p)
+        (void)!mu_h1_parse(&parser, &mu_conn_core(c)->h1, a, text.p, text.n, head, &head_len, &status);
+}
+
 enum mu_h1_got mu_h1_refuse_head(struct mu_conn *c, enum mu_status status, const char *why)
 {
     struct mu_arena *a = mu_reactor_arena_borrow(c->host->reactor);
     struct mu_h1_head head = { .version = 1000 };
-    struct mu_h1_exchange *hx = a ? begin(c, a, &head, 0) : NULL;
+    struct mu_h1_exchange *hx = NULL;
 
+    if (a) {
+        understand_line(c, a, &head);
+        hx = begin(c, a, &head, 0);
+    }
     if (!hx)
         return no_memory(c, a);
+    hx->x.wire_in = mu_h1_of(c)->n - mu_h1_of(c)->start;
     hx->x.bad = status;
     hx->x.bad_reason = why;
     hx->x.wants_close = true;
@@ -261,6 +295,8 @@ enum mu_h1_got mu_h1_next(struct mu_conn *c)
         rc = mu_stream_read(&c->stream, h->buf + h->n, h->cap - h->n, &got);
         if (rc == MU_AGAIN)
             return park(c);
+        if (rc == MU_EOF && first_line(h).n > 0)
+            return mu_h1_refuse_head(c, MU_400_BAD_REQUEST, "head cut short");
         if (rc != MU_OK)
             break;
         h->n += (uint32_t)got;

@@ -332,13 +332,16 @@ static enum mu_status decode_path(struct mu_exchange *x)
 {
     struct mu_req *r = &x->req;
     const struct mu_core_conf *core = mu_core_of(r->vhost->base);
+    struct mu_str raw = x->raw_path;
     enum mu_rc rc;
 
-    if (is_plain_path(x->raw_path)) {
-        r->path = x->raw_path;
+    while (raw.n > 1 && raw.p[0] == '/' && raw.p[1] == '/') /* whatever MergeSlashes says, as in httpd */
+        raw = mu_str_sub(raw, 1, raw.n);
+    if (is_plain_path(raw)) {
+        r->path = raw;
         return MU_STATUS_NONE;
     }
-    rc = mu_uri_path_decode(r->arena, x->raw_path, core->merge_slashes,
+    rc = mu_uri_path_decode(r->arena, raw, core->merge_slashes,
                             (enum mu_encoded_slashes)core->encoded_slashes, &r->path);
     if (rc == MU_OK)
         return MU_STATUS_NONE;

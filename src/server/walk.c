@@ -46,12 +46,35 @@ static bool regex_matches(struct mu_req *r, const struct mu_section *s, struct m
 
 /* ---- <Location> ---- */
 
-static bool location_matches(struct mu_req *r, const struct mu_section *s)
+/* The path with slashes in a row folded: where MergeSlashes is Off, <Location> is still not to be evaded by them. */
+static struct mu_str folded_path(struct mu_req *r)
 {
-    struct mu_str d = s->pattern, path = r->path;
+    char *out = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->path.n; i++) {
+        bool is_second = i > 0 && r->path.p[i] == '/' && r->path.p[i - 1] == '/';
+
+        if (is_second && !out) {
+            out = mu_arena_alloc(r->arena, r->path.n);
+            if (!out)
+                return MU_STR_NULL;
+            memcpy(out, r->path.p, i);
+            n = i;
+        }
+        if (out && !is_second)
+            out[n++] = r->path.p[i];
+    }
+    return out ? mu_str_n(out, n) : r->path;
+}
+
+/* `path` is the folded one; <LocationMatch> sees the slashes as they came. */
+static bool location_matches(struct mu_req *r, const struct mu_section *s, struct mu_str path)
+{
+    struct mu_str d = s->pattern;
 
     if (s->regex)
-        return regex_matches(r, s, path);
+        return regex_matches(r, s, r->path);
     if (s->is_wild)
         return mu_str_fnmatch(path, d, true);
     if (!mu_str_starts(path, d))
@@ -63,14 +86,15 @@ static enum mu_status find_locations(struct mu_req *r)
 {
     struct mu_req_core *core = mu_core_req(r);
     const struct mu_vhost *v = r->vhost;
+    struct mu_str path = folded_path(r);
 
     core->located = r->path.p;
     core->locations_n = 0;
     core->locations = mu_new_n(r->arena, const struct mu_section *, v->locations_n);
-    if (!core->locations)
+    if (!core->locations || !path.p)
         return MU_503_SERVICE_UNAVAILABLE;
     for (size_t i = 0; i < v->locations_n; i++) {
-        if (location_matches(r, v->locations[i]))
+        if (location_matches(r, v->locations[i], path))
             core->locations[core->locations_n++] = v->locations[i];
     }
     return MU_STATUS_NONE;

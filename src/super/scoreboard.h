@@ -27,7 +27,7 @@ struct mu_score_slot {
 struct mu_score_child {
     _Alignas(64) _Atomic uint32_t pid;
     _Atomic uint64_t generation;
-    _Atomic bool is_stopping, is_accepting;
+    _Atomic uint8_t is_stopping, is_accepting; /**< not bool: rubbish in it must not be undefined */
     _Atomic uint32_t busy, idle; /**< workers or request slots; what the spare arithmetic reads */
     _Atomic uint32_t connections, writing, keepalive, closing;
     _Atomic uint32_t offload_queued; /**< event: work waiting for a worker thread */

@@ -31,13 +31,9 @@ static int64_t peek_time(const _Atomic int64_t *v)
     return atomic_load_explicit(v, memory_order_relaxed);
 }
 
-static bool peek_flag(const _Atomic bool *v)
+static bool peek_flag(const _Atomic uint8_t *v)
 {
-    /* Through a byte: a scribbled _Atomic bool may hold what no bool can. */
-    unsigned char byte;
-
-    memcpy(&byte, (const void *)v, 1);
-    return byte != 0;
+    return atomic_load_explicit(v, memory_order_relaxed) != 0;
 }
 
 static uint32_t at_most(uint32_t v, uint32_t limit)

@@ -207,15 +207,21 @@ def test_blocking_handlers_run_beside_each_other(serve):
 @needs_event
 def test_more_blocking_handlers_than_workers(serve):
     server = serve(BLOCK + "StartServers 1\nServerLimit 1\nThreadsPerChild 2\nMaxRequestWorkers 2\n")
-    done = []
-    threads = [threading.Thread(target=lambda: done.append(server.get("/block").status)) for _ in range(6)]
+    server.get("/pid")
+    order = []
+
+    def run(name, path):
+        assert server.get(path).status == 200
+        order.append(name)
+
+    threads = [threading.Thread(target=run, args=("blocked", "/block")) for _ in range(6)]
     for t in threads:
         t.start()
-    assert server.get("/pid").status == 200
-    assert not done or len(done) < 6
+    run("other", "/pid")
     for t in threads:
         t.join()
-    assert done == [200] * 6
+    assert sorted(order) == ["blocked"] * 6 + ["other"]
+    assert order.index("other") < 6
 
 
 @needs_event
