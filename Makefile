@@ -6,6 +6,7 @@
 #   make asan tsan  the unit and end-to-end tests in sanitized trees
 #   make fuzz       every fuzz target for FUZZ_SECONDS (600), then coverage (FUZZ=name for one)
 #   make bench      CPU per request beside Apache, nginx, lighttpd and h2o (ROUNDS= SECONDS= ONLY= WRITE=1)
+#                   IDLE=1: memory of who waits, and what others notice of slow clients
 #   make lint fmt   check or apply the style
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean
@@ -69,11 +70,18 @@ fuzz:
 	@tools/setup build test fuzz
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ='$(FUZZ)' JOBS='$(JOBS)' tools/fuzz
 
+ifdef IDLE
+bench:
+	@tools/setup build test
+	$(call tree,build,-Dtests=true)
+	@$(PYTHON) tests/bench/idle.py --build build $(BENCH_ARGS)
+else
 bench:
 	@tools/setup build bench
 	$(call tree,build,,-Dtests=false)
 	@ROUNDS='$(ROUNDS)' SECONDS='$(SECONDS)' ONLY='$(ONLY)' WRITE='$(WRITE)' \
 	    $(PYTHON) tests/bench/bench.py --build build $(BENCH_ARGS)
+endif
 
 lint:
 	@tools/setup build lint

@@ -27,7 +27,10 @@ static inline struct mu_str mu_buf_str(const struct mu_buf *b)
 }
 /** HTML-escape `s` (& < > and the double quote, as httpd) into the buffer. */
 void mu_buf_add_html(struct mu_buf *b, struct mu_str s);
-/** Percent-encode `s` as a path (keeps unreserved, "/" and sub-delims httpd keeps: $-_.+!*'(),:;@&=/~). */
+/**
+ * Percent-encode `s` as a path (keeps unreserved, "/" and sub-delims httpd keeps:
+ * $-_.+!*'(),:;@&=/~).
+ */
 void mu_buf_add_uri(struct mu_buf *b, struct mu_str s);
 
 /** Growable array of pointers. Zero-initialised is valid. */

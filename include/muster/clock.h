@@ -1,10 +1,13 @@
-/* Time: a coarse clock each reactor turn refreshes, and exact readings where they are worth a call. */
+/* Time: a coarse clock each reactor turn refreshes, and exact readings where they are worth a
+ * call. */
 #ifndef MUSTER_CLOCK_H
 #define MUSTER_CLOCK_H
 
 #include <muster/types.h>
 
-/** Monotonic milliseconds, from the calling thread's cached reading (refreshed by mu_clock_tick). */
+/**
+ * Monotonic milliseconds, from the calling thread's cached reading (refreshed by mu_clock_tick).
+ */
 int64_t mu_now_ms(void);
 /** Wall clock in microseconds since the epoch, exact (vDSO). */
 int64_t mu_real_us(void);

@@ -1,4 +1,5 @@
-/* Directives: typed tables. The core parses arguments, checks contexts and arity, and merges typed fields. */
+/* Directives: typed tables. The core parses arguments, checks contexts and arity, and merges typed
+ * fields. */
 #ifndef MUSTER_DIRECTIVE_H
 #define MUSTER_DIRECTIVE_H
 
@@ -6,7 +7,10 @@
 #include <muster/regex.h>
 #include <muster/types.h>
 
-/** Where a directive may stand. The MU_OVR_ bits say which AllowOverride class lets it into .htaccess. */
+/**
+ * Where a directive may stand. The MU_OVR_ bits say which AllowOverride class lets it into
+ * .htaccess.
+ */
 enum {
     MU_IN_GLOBAL = 1, /**< the main server only: process-wide settings */
     MU_IN_VHOST = 2,
@@ -18,7 +22,8 @@ enum {
     MU_OVR_INDEXES = 0x80,
     MU_OVR_LIMIT = 0x100,
     MU_OVR_ALL = 0x1f0,
-    MU_EXEC_ON_READ = 0x1000, /**< conf room's own: carried out while the tree is read (Define, LoadModule, Include) */
+    /** conf room's own: carried out while the tree is read (Define, LoadModule, Include) */
+    MU_EXEC_ON_READ = 0x1000,
 };
 
 enum mu_kind {
@@ -52,19 +57,23 @@ struct mu_vhost;
 /** The occurrence being read. */
 struct mu_cmd {
     const struct mu_directive *directive;
-    struct mu_arena *arena;   /**< lives as long as the configuration */
+    struct mu_arena *arena; /**< lives as long as the configuration */
     struct mu_config *config;
-    struct mu_vhost *vhost;   /**< the server it stands in; the main one outside <VirtualHost> */
+    struct mu_vhost *vhost; /**< the server it stands in; the main one outside <VirtualHost> */
     struct mu_str file;
     unsigned line;
-    unsigned where;           /**< MU_IN_GLOBAL, MU_IN_VHOST or MU_IN_DIR, by the innermost section */
+    /** MU_IN_GLOBAL, MU_IN_VHOST or MU_IN_DIR, by the innermost section */
+    unsigned where;
     struct mu_str section;    /**< path or pattern of the innermost section; p == NULL outside */
     bool section_is_location; /**< <Location> or <LocationMatch> */
     bool is_htaccess;
-    uint32_t methods;         /**< of an enclosing <Limit>/<LimitExcept>; MU_ANY_METHOD outside */
+    uint32_t methods; /**< of an enclosing <Limit>/<LimitExcept>; MU_ANY_METHOD outside */
 };
 
-/** Report an error at the directive's file:line. Always returns MU_BAD, so that `return mu_cmd_error(…)` reads well. */
+/**
+ * Report an error at the directive's file:line. Always returns MU_BAD, so that `return
+ * mu_cmd_error(…)` reads well.
+ */
 enum mu_rc mu_cmd_error(struct mu_cmd *cmd, const char *fmt, ...) MU_PRINTF(2, 3);
 /** Report a warning; reading goes on. */
 void mu_cmd_warn(struct mu_cmd *cmd, const char *fmt, ...) MU_PRINTF(2, 3);
@@ -79,15 +88,20 @@ struct mu_directive {
     enum mu_kind kind;
     unsigned where;
     int min_args, max_args; /**< for CUSTOM; max_args -1 = any number */
-    size_t offset, size;    /**< the field in the module's conf; size 0: merged by the module alone */
-    int64_t min, max;       /**< MU_K_INT, and MU_K_DURATION in ms */
+    /** the field in the module's conf; size 0: merged by the module alone */
+    size_t offset, size;
+    int64_t min, max;                 /**< MU_K_INT, and MU_K_DURATION in ms */
     const struct mu_enum_name *names; /**< MU_K_ENUM, ends with a NULL name */
-    /** CUSTOM and RAW. `conf` is the module's as-written block of this section. Return MU_BAD through mu_cmd_error. */
+    /**
+     * CUSTOM and RAW. `conf` is the module's as-written block of this section. Return MU_BAD
+     * through mu_cmd_error.
+     */
     enum mu_rc (*set)(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n);
     const char *help;
 };
 
 #define MU_DIR_FIELD_(T, field) .offset = offsetof(T, field), .size = sizeof(((T *)0)->field)
+/* clang-format off */
 #define MU_DIR_FLAG(n, T, field, w, h)                                                             \
     { .name = n, .kind = MU_K_FLAG, .where = (w), MU_DIR_FIELD_(T, field), .help = h }
 #define MU_DIR_STR(n, T, field, w, h)                                                              \
@@ -101,7 +115,8 @@ struct mu_directive {
     { .name = n, .kind = MU_K_DURATION, .where = (w), MU_DIR_FIELD_(T, field), .min = (lo),        \
       .max = (hi), .help = h }
 #define MU_DIR_ENUM(n, T, field, w, nm, h)                                                         \
-    { .name = n, .kind = MU_K_ENUM, .where = (w), MU_DIR_FIELD_(T, field), .names = (nm), .help = h }
+    { .name = n, .kind = MU_K_ENUM, .where = (w), MU_DIR_FIELD_(T, field), .names = (nm),        \
+      .help = h }
 #define MU_DIR_LIST(n, T, field, w, h)                                                             \
     { .name = n, .kind = MU_K_LIST, .where = (w), MU_DIR_FIELD_(T, field), .help = h }
 /** A custom directive whose result is one field that the core copies when it was set. */
@@ -114,8 +129,11 @@ struct mu_directive {
       .set = (fn), .help = h }
 #define MU_DIR_RAW(n, w, fn, h)                                                                    \
     { .name = n, .kind = MU_K_RAW, .where = (w), .set = (fn), .help = h }
-#define MU_DIR_IGNORED(n, w, h) { .name = n, .kind = MU_K_IGNORED, .where = (w), .max_args = -1, .help = h }
-#define MU_DIR_REFUSED(n, w, h) { .name = n, .kind = MU_K_REFUSED, .where = (w), .max_args = -1, .help = h }
+#define MU_DIR_IGNORED(n, w, h)                                                                    \
+    { .name = n, .kind = MU_K_IGNORED, .where = (w), .max_args = -1, .help = h }
+#define MU_DIR_REFUSED(n, w, h)                                                                    \
+    { .name = n, .kind = MU_K_REFUSED, .where = (w), .max_args = -1, .help = h }
 #define MU_DIR_END { .name = NULL }
+/* clang-format on */
 
 #endif

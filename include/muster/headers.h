@@ -1,11 +1,15 @@
-/* Header fields of a message: ordered, names compared without case. Also used for notes and environment tables. */
+/* Header fields of a message: ordered, names compared without case. Also used for notes and
+ * environment tables. */
 #ifndef MUSTER_HEADERS_H
 #define MUSTER_HEADERS_H
 
 #include <muster/arena.h>
 #include <muster/types.h>
 
-/** Fields the server itself looks at; others are MU_H_OTHER. Order is free, the parser assigns them. */
+/**
+ * Fields the server itself looks at; others are MU_H_OTHER. Order is free, the parser assigns them.
+ */
+/* clang-format off */
 #define MU_HEADER_LIST(X)                                                                          \
     X(ACCEPT, "Accept") X(ACCEPT_CHARSET, "Accept-Charset") X(ACCEPT_ENCODING, "Accept-Encoding")  \
     X(ACCEPT_LANGUAGE, "Accept-Language") X(ACCEPT_RANGES, "Accept-Ranges") X(ALLOW, "Allow")      \
@@ -22,6 +26,7 @@
     X(RETRY_AFTER, "Retry-After") X(SERVER, "Server") X(SET_COOKIE, "Set-Cookie") X(TE, "TE")      \
     X(TRAILER, "Trailer") X(TRANSFER_ENCODING, "Transfer-Encoding") X(UPGRADE, "Upgrade")          \
     X(USER_AGENT, "User-Agent") X(VARY, "Vary") X(WWW_AUTHENTICATE, "WWW-Authenticate")
+/* clang-format on */
 
 enum mu_header_id {
     MU_H_OTHER = 0,
@@ -37,12 +42,16 @@ struct mu_header {
     enum mu_header_id id;
 };
 
-/** Zero-initialised is a valid empty table; storage comes from the arena given to each call that adds. */
+/**
+ * Zero-initialised is a valid empty table; storage comes from the arena given to each call that
+ * adds.
+ */
 struct mu_headers {
     struct mu_header *v;
     uint32_t n;
     uint32_t cap;
-    uint64_t seen; /**< bit id is set when a field of that id may be present (fast negative answer) */
+    /** bit id is set when a field of that id may be present (fast negative answer) */
+    uint64_t seen;
 };
 
 static_assert(MU_H_COUNT <= 64, "mu_headers.seen is one word");

@@ -1,4 +1,5 @@
-/* HTTP vocabulary: methods, status phrases, and the pure functions modules share (URI, lists, quoting). */
+/* HTTP vocabulary: methods, status phrases, and the pure functions modules share (URI, lists,
+ * quoting). */
 #ifndef MUSTER_HTTP_H
 #define MUSTER_HTTP_H
 
@@ -6,9 +7,11 @@
 #include <muster/headers.h>
 #include <muster/types.h>
 
+/* clang-format off */
 #define MU_METHOD_LIST(X)                                                                          \
     X(GET) X(HEAD) X(POST) X(PUT) X(DELETE) X(CONNECT) X(OPTIONS) X(TRACE) X(PATCH) X(PROPFIND)    \
     X(PROPPATCH) X(MKCOL) X(COPY) X(MOVE) X(LOCK) X(UNLOCK) X(REPORT)
+/* clang-format on */
 
 enum mu_method {
     MU_M_OTHER = 0,
@@ -39,15 +42,17 @@ struct mu_str mu_status_line(enum mu_status s);
 bool mu_status_has_no_body(enum mu_status s);
 
 /**
- * Decode %XX in place of a copy and remove dot segments, once, before any check (RFC 3986 section 5.2.4).
- * `merge_slashes` folds "//". An encoded slash is kept encoded, decoded or refused as `slashes` says.
+ * Decode %XX in place of a copy and remove dot segments, once, before any check (RFC 3986 section
+ * 5.2.4). `merge_slashes` folds "//". An encoded slash is kept encoded, decoded or refused as
+ * `slashes` says.
  * Returns: MU_OK, *path is a copy with a NUL behind it; MU_BAD: bad escape, above the root, not
  *          starting with '/' (400); MU_NOENT: an encoded NUL or an encoded slash that is refused
  *          (404, as httpd); MU_NOMEM.
  */
 enum mu_encoded_slashes { MU_SLASHES_REFUSE, MU_SLASHES_DECODE, MU_SLASHES_KEEP };
-MU_NODISCARD enum mu_rc mu_uri_path_decode(struct mu_arena *a, struct mu_str raw, bool merge_slashes,
-                                           enum mu_encoded_slashes slashes, struct mu_str *path);
+MU_NODISCARD enum mu_rc mu_uri_path_decode(struct mu_arena *a, struct mu_str raw,
+                                           bool merge_slashes, enum mu_encoded_slashes slashes,
+                                           struct mu_str *path);
 /** Percent-encode a path for a Location or href (httpd's ap_os_escape_path). */
 struct mu_str mu_uri_encode_path(struct mu_arena *a, struct mu_str path);
 /** HTML-escape (& < > and the double quote, as httpd) into the arena. */

@@ -8,12 +8,26 @@
 
 /** httpd's levels, most severe first. */
 enum mu_log_level {
-    MU_LOG_EMERG, MU_LOG_ALERT, MU_LOG_CRIT, MU_LOG_ERR, MU_LOG_WARN, MU_LOG_NOTICE, MU_LOG_INFO,
-    MU_LOG_DEBUG, MU_LOG_TRACE1, MU_LOG_TRACE2, MU_LOG_TRACE3, MU_LOG_TRACE4, MU_LOG_TRACE5,
-    MU_LOG_TRACE6, MU_LOG_TRACE7, MU_LOG_TRACE8,
+    MU_LOG_EMERG,
+    MU_LOG_ALERT,
+    MU_LOG_CRIT,
+    MU_LOG_ERR,
+    MU_LOG_WARN,
+    MU_LOG_NOTICE,
+    MU_LOG_INFO,
+    MU_LOG_DEBUG,
+    MU_LOG_TRACE1,
+    MU_LOG_TRACE2,
+    MU_LOG_TRACE3,
+    MU_LOG_TRACE4,
+    MU_LOG_TRACE5,
+    MU_LOG_TRACE6,
+    MU_LOG_TRACE7,
+    MU_LOG_TRACE8,
 };
 
-struct mu_log; /**< a destination with its levels; one for the main server, one for a vhost that names its own */
+/** a destination with its levels; one for the main server, one for a vhost that names its own */
+struct mu_log;
 
 /** Who the line speaks of; any member may be empty. */
 struct mu_log_ctx {

@@ -1,4 +1,5 @@
-/* Hash map from strings to pointers, in an arena. Keys are borrowed: they must live as long as the map. */
+/* Hash map from strings to pointers, in an arena. Keys are borrowed: they must live as long as the
+ * map. */
 #ifndef MUSTER_MAP_H
 #define MUSTER_MAP_H
 

@@ -1,4 +1,5 @@
-/* The module contract. A module is one MU_MODULE(name, …) and what it names; see docs/modules.md and mod_hello. */
+/* The module contract. A module is one MU_MODULE(name, …) and what it names; see docs/modules.md
+ * and mod_hello. */
 #ifndef MUSTER_MODULE_H
 #define MUSTER_MODULE_H
 
@@ -20,11 +21,14 @@ enum mu_phase {
     MU_PHASE_AUTHZ,
     MU_PHASE_TYPE,
     MU_PHASE_FIXUP,
-    MU_PHASE_LOG,       /**< the answer is out: must not suspend */
+    MU_PHASE_LOG, /**< the answer is out: must not suspend */
     MU_PHASE_COUNT
 };
 
-/** Returns MU_STATUS_NONE to go on, or the status that ends the request. `conf` is the module's merged conf. */
+/**
+ * Returns MU_STATUS_NONE to go on, or the status that ends the request. `conf` is the module's
+ * merged conf.
+ */
 typedef enum mu_status mu_hook_fn(struct mu_req *r, const void *conf);
 
 struct mu_hook {
@@ -32,18 +36,25 @@ struct mu_hook {
     int order; /**< lower first; 0 is the middle; among equals, module order */
     mu_hook_fn *fn;
     bool may_block;
-    /** Is the hook of any use under this merged conf? NULL: always. Asked once per merge, not per request. */
+    /**
+     * Is the hook of any use under this merged conf? NULL: always. Asked once per merge, not per
+     * request.
+     */
     bool (*is_active)(const void *conf);
 };
 
 struct mu_handler {
     const char *name; /**< what SetHandler and AddHandler say; "" serves as the default handler */
     mu_hook_fn *fn;
-    uint32_t methods; /**< set of MU_METHOD_BIT; others are answered 405 by the core (OPTIONS by itself) */
+    /** set of MU_METHOD_BIT; others are answered 405 by the core (OPTIONS by itself) */
+    uint32_t methods;
     bool may_block, is_costly;
 };
 
-enum mu_threads { MU_THREADS_ANY, MU_THREADS_NONE /**< one request at a time in a process: prefork only */ };
+enum mu_threads {
+    MU_THREADS_ANY,
+    MU_THREADS_NONE /**< one request at a time in a process: prefork only */
+};
 
 /** What a status provider writes into: HTML or "Key: value" lines. */
 struct mu_status_provider {
@@ -56,7 +67,7 @@ struct mu_status_provider {
 struct mu_read_timeouts {
     int64_t header_ms, header_max_ms; /**< first limit, and the most that MinRate extends it to */
     int64_t body_ms, body_max_ms;
-    uint32_t header_rate, body_rate;  /**< bytes a second that extend the limit by a second */
+    uint32_t header_rate, body_rate; /**< bytes a second that extend the limit by a second */
 };
 
 struct mu_module {
@@ -72,7 +83,8 @@ struct mu_module {
     /** Fill the defaults of the outermost conf (zeroed). */
     void (*init)(void *conf);
     /**
-     * After the core has merged the typed fields into *out: merge the rest. `base` is merged, `over` as written.
+     * After the core has merged the typed fields into *out: merge the rest. `base` is merged,
+     * `over` as written.
      */
     enum mu_rc (*merge)(struct mu_arena *a, const void *base, const void *over, void *out);
     /** After everything is read: cross-checks, derived data. Errors through mu_config_error. */
@@ -88,24 +100,34 @@ struct mu_module {
     const void *mpm;   /**< a struct mu_mpm when the module is an MPM; nothing else uses it */
 };
 
-/** Report an error that belongs to no single directive (or to one at file:line). Always returns MU_BAD. */
+/**
+ * Report an error that belongs to no single directive (or to one at file:line). Always returns
+ * MU_BAD.
+ */
 enum mu_rc mu_config_error(struct mu_config *config, const char *fmt, ...) MU_PRINTF(2, 3);
 /** Report a warning; the configuration stays valid. */
 void mu_config_warn(struct mu_config *config, const char *fmt, ...) MU_PRINTF(2, 3);
-/** The servers of the configuration: 0 is the main one; NULL at the end. And the merged conf of a module there. */
+/**
+ * The servers of the configuration: 0 is the main one; NULL at the end. And the merged conf of a
+ * module there.
+ */
 const struct mu_vhost *mu_config_vhost(const struct mu_config *config, size_t i);
 const void *mu_vhost_conf(const struct mu_vhost *v, const struct mu_module *m);
 /** Is a module of that name ("rewrite") on? */
 bool mu_config_has_module(const struct mu_config *config, struct mu_str name);
 
 /**
- * A log destination for access logs: file path, "|program", "||program", "|$command". Opened in server_start,
- * shared by all children; lines shorter than PIPE_BUF never interleave. The same target is opened once.
+ * A log destination for access logs: file path, "|program", "||program", "|$command". Opened in
+ * server_start, shared by all children; lines shorter than PIPE_BUF never interleave. The same
+ * target is opened once.
  * Returns: NULL and a log line when it cannot be opened.
  */
 struct mu_log_file;
 struct mu_log_file *mu_log_file_open(struct mu_config *config, struct mu_str target);
-/** One line, newline included. `buffered`: gathered per process up to 4 KiB (BufferedLogs). Any thread. */
+/**
+ * One line, newline included. `buffered`: gathered per process up to 4 KiB (BufferedLogs). Any
+ * thread.
+ */
 void mu_log_file_write(struct mu_log_file *f, struct mu_str line, bool buffered);
 
 /** The scoreboard as mod_status shows it (a consistent-enough copy). */
@@ -116,9 +138,9 @@ struct mu_worker_view {
     char state; /**< _ S R W K D C L G I . */
     uint64_t requests_conn, requests_child, requests_slot;
     uint64_t bytes_conn, bytes_child, bytes_slot;
-    int64_t last_used_ms;   /**< since the last request began or ended */
-    int64_t request_us;     /**< duration of the last request */
-    uint64_t duration_us;   /**< sum over all requests of the slot */
+    int64_t last_used_ms; /**< since the last request began or ended */
+    int64_t request_us;   /**< duration of the last request */
+    uint64_t duration_us; /**< sum over all requests of the slot */
     int64_t cpu_us;
     char client[64], vhost[64], request[128], protocol[16];
 };
@@ -126,7 +148,7 @@ struct mu_server_view {
     const char *mpm;
     bool is_threaded, is_async;
     uint64_t total_accesses, total_bytes, total_duration_us;
-    int64_t start_time, config_time;  /**< seconds since the epoch: server start, last (re)start */
+    int64_t start_time, config_time; /**< seconds since the epoch: server start, last (re)start */
     uint64_t config_generation, mpm_generation;
     uint32_t processes, stopping, busy, idle, graceful;
     uint64_t conns_total, conns_writing, conns_keepalive, conns_closing;

@@ -12,7 +12,10 @@
 struct mu_module;
 struct mu_vhost;
 
-/** Merged configuration of one place (server, directory, location): v[module->index] is that module's conf. */
+/**
+ * Merged configuration of one place (server, directory, location): v[module->index] is that
+ * module's conf.
+ */
 struct mu_dirconf {
     const void *const *v;
 };
@@ -36,8 +39,8 @@ struct mu_peer {
     uint16_t client_port;
     struct mu_str local_ip;
     uint16_t local_port;
-    uint64_t conn_id;        /**< unique in the process's life */
-    uint32_t keepalives;     /**< requests answered before on this connection */
+    uint64_t conn_id;    /**< unique in the process's life */
+    uint32_t keepalives; /**< requests answered before on this connection */
     bool is_tls;
 };
 
@@ -52,27 +55,28 @@ struct mu_req {
 
     /* What was asked. */
     enum mu_method method;
-    uint16_t version;       /**< 1001, 1000, 9, 2000 */
-    bool is_head;           /**< HEAD: handlers may ignore it, no body is sent */
-    bool has_body;          /**< a request body was announced */
-    int64_t body_len;       /**< announced Content-Length; -1 when chunked; 0 without a body */
+    uint16_t version; /**< 1001, 1000, 9, 2000 */
+    bool is_head;     /**< HEAD: handlers may ignore it, no body is sent */
+    bool has_body;    /**< a request body was announced */
+    int64_t body_len; /**< announced Content-Length; -1 when chunked; 0 without a body */
     struct mu_str method_name;
     struct mu_str request_line;
-    struct mu_str target;   /**< as received */
-    struct mu_str host;     /**< from Host or the target, lower case, without port; may be empty */
+    struct mu_str target; /**< as received */
+    struct mu_str host;   /**< from Host or the target, lower case, without port; may be empty */
     uint16_t host_port;
-    struct mu_str path;     /**< decoded, normalised; starts with '/' (or is "*") */
-    struct mu_str query;    /**< raw; p == NULL when there is none */
+    struct mu_str path;  /**< decoded, normalised; starts with '/' (or is "*") */
+    struct mu_str query; /**< raw; p == NULL when there is none */
     struct mu_headers in;
     struct mu_headers trailers;
-    int64_t time_us;        /**< wall clock at the request's first byte processed */
-    int64_t mono_us;        /**< monotonic, for durations; 0 unless a log format asks for it */
+    int64_t time_us; /**< wall clock at the request's first byte processed */
+    int64_t mono_us; /**< monotonic, for durations; 0 unless a log format asks for it */
 
     /* Where it leads (set by translate and the walk). */
     struct mu_str filename; /**< NUL-terminated */
     struct mu_str path_info;
-    struct mu_finfo finfo;  /**< of filename */
-    struct mu_str context_prefix, context_root; /**< of an Alias, for CONTEXT_PREFIX and CONTEXT_DOCUMENT_ROOT */
+    struct mu_finfo finfo; /**< of filename */
+    /** of an Alias, for CONTEXT_PREFIX and CONTEXT_DOCUMENT_ROOT */
+    struct mu_str context_prefix, context_root;
 
     /* What the type phase found. Empty strings when nothing. */
     struct mu_str handler;
@@ -81,27 +85,28 @@ struct mu_req {
     struct mu_strs languages;
 
     /* The answer. */
-    enum mu_status status;      /**< of the answer; MU_200_OK to begin with */
+    enum mu_status status;       /**< of the answer; MU_200_OK to begin with */
     struct mu_str status_reason; /**< replaces the standard phrase when not empty */
     struct mu_headers out;
-    struct mu_headers out_always; /**< sent with errors and redirects too (Header always, cookies) */
-    struct mu_str etag;         /**< with quotes; put into the head by the core */
-    int64_t last_modified;      /**< seconds; -1 when unknown */
-    int64_t content_length;     /**< of the answer's body; -1 when unknown */
-    bool is_no_range;           /**< this answer takes no Range */
+    /** sent with errors and redirects too (Header always, cookies) */
+    struct mu_headers out_always;
+    struct mu_str etag;     /**< with quotes; put into the head by the core */
+    int64_t last_modified;  /**< seconds; -1 when unknown */
+    int64_t content_length; /**< of the answer's body; -1 when unknown */
+    bool is_no_range;       /**< this answer takes no Range */
 
     struct mu_headers notes;
-    struct mu_headers env;      /**< SetEnv, E=…, REDIRECT_… */
+    struct mu_headers env; /**< SetEnv, E=…, REDIRECT_… */
     struct mu_str user, auth_type;
-    uint32_t methods_allowed;   /**< for Allow */
+    uint32_t methods_allowed; /**< for Allow */
 
     /* Relatives. */
-    struct mu_req *main;   /**< the request a sub-request belongs to; NULL in the main one */
-    struct mu_req *prev;   /**< what an internal redirect came from */
-    struct mu_req *next;   /**< what it became */
+    struct mu_req *main;      /**< the request a sub-request belongs to; NULL in the main one */
+    struct mu_req *prev;      /**< what an internal redirect came from */
+    struct mu_req *next;      /**< what it became */
     struct mu_filter *output; /**< first output filter */
-    uint64_t body_sent;    /**< body bytes handed to the protocol, without chunked framing (%B) */
-    void *priv;            /**< the core's own */
+    uint64_t body_sent; /**< body bytes handed to the protocol, without chunked framing (%B) */
+    void *priv;         /**< the core's own */
 };
 
 /** The merged conf of `m` for this request at this phase. */
@@ -111,14 +116,17 @@ struct mu_req {
 
 /** Content-Type of the answer; borrowed. */
 void mu_resp_type(struct mu_req *r, struct mu_str type);
-/** Set, add or unset an answer field. MU_NOMEM is turned into a 500 by the core when the head is made. */
+/**
+ * Set, add or unset an answer field. MU_NOMEM is turned into a 500 by the core when the head is
+ * made.
+ */
 void mu_resp_set(struct mu_req *r, struct mu_str name, struct mu_str value);
 void mu_resp_add(struct mu_req *r, struct mu_str name, struct mu_str value);
 void mu_resp_unset(struct mu_req *r, struct mu_str name);
 
 /**
- * Send a complete answer whose body is `body` (valid until the exchange ends: arena or static memory).
- * Conditional requests, ranges, HEAD and Content-Length are taken care of.
+ * Send a complete answer whose body is `body` (valid until the exchange ends: arena or static
+ * memory). Conditional requests, ranges, HEAD and Content-Length are taken care of.
  * Returns:  `status` as sent (304, 206, 416 … where conditions decided so); handlers return it.
  * Context:  fiber or offloaded; may suspend.
  */
@@ -135,12 +143,16 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_resp_printf(struct mu_req *r, const ch
 /** Send what is gathered now. */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_resp_flush(struct mu_req *r);
 
-/** An error or redirect answer goes out the core's way (ErrorDocument, standard page): return the status from the hook. */
+/**
+ * An error or redirect answer goes out the core's way (ErrorDocument, standard page): return the
+ * status from the hook.
+ */
 
 /** ---- request body ---- */
 
 /**
- * Read at least one byte of the request body (decoded). Sends 100 Continue first when it is awaited.
+ * Read at least one byte of the request body (decoded). Sends 100 Continue first when it is
+ * awaited.
  * Returns: MU_OK, MU_EOF, MU_TIMEOUT (408), MU_LIMIT (413), MU_BAD (400), MU_GONE.
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_read(struct mu_req *r, void *buf, size_t cap,
@@ -153,25 +165,31 @@ enum mu_status mu_body_status(enum mu_rc rc);
 /** ---- other requests ---- */
 
 /**
- * Run all phases but the handler for `path` (decoded; relative to r's directory when it lacks a leading '/'),
- * as a sub-request of r: to learn its status, file and type. Lives in r's arena.
+ * Run all phases but the handler for `path` (decoded; relative to r's directory when it lacks a
+ * leading '/'), as a sub-request of r: to learn its status, file and type. Lives in r's arena.
  * Returns: NULL when out of memory; otherwise ->status tells (MU_200_OK: it may be run).
  */
 MU_MAY_SUSPEND struct mu_req *mu_subreq_lookup(struct mu_req *r, struct mu_str path,
                                                struct mu_str query);
-/** The same for a file name in r->filename's directory whose stat is known (listings): no stat is made. */
+/**
+ * The same for a file name in r->filename's directory whose stat is known (listings): no stat is
+ * made.
+ */
 MU_MAY_SUSPEND struct mu_req *mu_subreq_lookup_file(struct mu_req *r, struct mu_str name,
                                                     const struct mu_finfo *fi);
 /**
- * The request `sub` was looked up for becomes what `sub` found: path, query, file, type, handler, configuration.
- * The hook that calls it then returns MU_STATUS_NONE, and the handler phase serves that file (DirectoryIndex).
+ * The request `sub` was looked up for becomes what `sub` found: path, query, file, type, handler,
+ * configuration. The hook that calls it then returns MU_STATUS_NONE, and the handler phase serves
+ * that file (DirectoryIndex).
  */
 void mu_subreq_adopt(struct mu_req *sub);
 /** Run a looked-up sub-request's handler; its body goes into r's output. */
 MU_MAY_SUSPEND enum mu_status mu_subreq_run(struct mu_req *sub);
 /**
- * Answer r by another local path (with its query) as if that had been asked; environment gets REDIRECT_ names.
- * Returns: the final status; hooks and handlers return it at once. 500 after ten in a row (LimitInternalRecursion).
+ * Answer r by another local path (with its query) as if that had been asked; environment gets
+ * REDIRECT_ names.
+ * Returns: the final status; hooks and handlers return it at once. 500 after ten in a row
+ *          (LimitInternalRecursion).
  */
 MU_MAY_SUSPEND enum mu_status mu_internal_redirect(struct mu_req *r, struct mu_str path,
                                                    struct mu_str query);
@@ -182,7 +200,10 @@ MU_MAY_SUSPEND enum mu_status mu_internal_redirect(struct mu_req *r, struct mu_s
 struct mu_str mu_req_scheme(const struct mu_req *r);
 /** Host for self-referential URLs, by UseCanonicalName. */
 struct mu_str mu_req_server_name(const struct mu_req *r);
-/** ServerName of a server, whatever the client called it (%v); the machine's name when there is none. */
+/**
+ * ServerName of a server, whatever the client called it (%v); the machine's name when there is
+ * none.
+ */
 struct mu_str mu_vhost_server_name(const struct mu_vhost *v);
 /** Port of a server's ServerName, or its scheme's own (%p). */
 uint16_t mu_vhost_server_port(const struct mu_vhost *v);
@@ -190,29 +211,48 @@ uint16_t mu_vhost_server_port(const struct mu_vhost *v);
 uint16_t mu_req_server_port(const struct mu_req *r);
 /** "scheme://host[:port]path", path encoded already. */
 struct mu_str mu_req_url(struct mu_req *r, struct mu_str encoded_path);
-/** "Muster/0.1.0 …" as ServerTokens says; and the signature line of ServerSignature (empty when off), HTML. */
+/**
+ * "Muster/0.1.0 …" as ServerTokens says; and the signature line of ServerSignature (empty when
+ * off), HTML.
+ */
 struct mu_str mu_req_server_tokens(const struct mu_req *r);
 struct mu_str mu_req_signature(struct mu_req *r);
 /** ServerAdmin, DocumentRoot of the request's server. */
 struct mu_str mu_req_admin(const struct mu_req *r);
 struct mu_str mu_req_document_root(const struct mu_req *r);
-/** Name of the remote host as HostnameLookups allows (else the address). May suspend (name look-up, offloaded). */
+/**
+ * Name of the remote host as HostnameLookups allows (else the address). May suspend (name look-up,
+ * offloaded).
+ */
 MU_MAY_SUSPEND struct mu_str mu_req_remote_host(struct mu_req *r);
-/** Environment: request table, then process environment where PassEnv asked; p == NULL when unset. */
+/**
+ * Environment: request table, then process environment where PassEnv asked; p == NULL when unset.
+ */
 struct mu_str mu_req_env(const struct mu_req *r, struct mu_str name);
 void mu_req_env_set(struct mu_req *r, struct mu_str name, struct mu_str value);
 void mu_req_note_set(struct mu_req *r, struct mu_str name, struct mu_str value);
 struct mu_str mu_req_note(const struct mu_req *r, struct mu_str name);
 /** Bits of Options in force here. */
 enum {
-    MU_OPT_INDEXES = 1, MU_OPT_INCLUDES = 2, MU_OPT_SYMLINKS = 4, MU_OPT_EXECCGI = 8,
-    MU_OPT_INCNOEXEC = 16, MU_OPT_SYMLINKS_IF_OWNER = 32, MU_OPT_MULTIVIEWS = 64,
+    MU_OPT_INDEXES = 1,
+    MU_OPT_INCLUDES = 2,
+    MU_OPT_SYMLINKS = 4,
+    MU_OPT_EXECCGI = 8,
+    MU_OPT_INCNOEXEC = 16,
+    MU_OPT_SYMLINKS_IF_OWNER = 32,
+    MU_OPT_MULTIVIEWS = 64,
     MU_OPT_ALL = MU_OPT_INDEXES | MU_OPT_INCLUDES | MU_OPT_SYMLINKS | MU_OPT_EXECCGI
 };
 uint32_t mu_req_options(const struct mu_req *r);
-/** Wire bytes in and out of this request, heads and framing included (mod_logio); valid in the log phase. */
+/**
+ * Wire bytes in and out of this request, heads and framing included (mod_logio); valid in the log
+ * phase.
+ */
 void mu_req_wire_bytes(const struct mu_req *r, uint64_t *in, uint64_t *out);
-/** Microseconds from the first byte of the request to the first of the answer (%^FB); -1 when not measured. */
+/**
+ * Microseconds from the first byte of the request to the first of the answer (%^FB); -1 when not
+ * measured.
+ */
 int64_t mu_req_first_byte_us(const struct mu_req *r);
 /** 'X' aborted before the answer was complete, '+' kept alive, '-' closed after the answer (%X). */
 char mu_req_conn_state(const struct mu_req *r);
@@ -227,14 +267,19 @@ enum mu_chunk_kind {
 
 struct mu_chunk {
     enum mu_chunk_kind kind;
-    bool is_exchange_owned; /**< bytes or descriptor stay valid until the exchange ends; else for the call only */
+    /** bytes or descriptor stay valid until the exchange ends; else for the call only */
+    bool is_exchange_owned;
     int fd;
     struct mu_str mem;
     uint64_t off, len;
 };
 
 /** Level of a filter in the chain; lower runs first (nearer to the handler). */
-enum mu_filter_level { MU_FILTER_RESOURCE = 10, MU_FILTER_CONTENT_SET = 20, MU_FILTER_PROTOCOL = 30 };
+enum mu_filter_level {
+    MU_FILTER_RESOURCE = 10,
+    MU_FILTER_CONTENT_SET = 20,
+    MU_FILTER_PROTOCOL = 30
+};
 
 struct mu_filter_type {
     const char *name;
@@ -252,15 +297,19 @@ struct mu_filter {
 };
 
 /** Insert at its level, before filters of the same level. Before the first byte is written. */
-MU_NODISCARD enum mu_rc mu_filter_add(struct mu_req *r, const struct mu_filter_type *type, void *ctx);
+MU_NODISCARD enum mu_rc mu_filter_add(struct mu_req *r, const struct mu_filter_type *type,
+                                      void *ctx);
 /** Pass on. */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_filter_next(struct mu_filter *f,
                                                       const struct mu_chunk *chunks, size_t n,
                                                       bool is_last);
 /** Send chunks through r's filters (handlers that serve files, proxies). */
-MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_resp_chunks(struct mu_req *r, const struct mu_chunk *chunks,
-                                                      size_t n, bool is_last);
-/** Evaluate the conditional fields against r->etag and r->last_modified; MU_STATUS_NONE, 304 or 412. */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_resp_chunks(struct mu_req *r,
+                                                      const struct mu_chunk *chunks, size_t n,
+                                                      bool is_last);
+/**
+ * Evaluate the conditional fields against r->etag and r->last_modified; MU_STATUS_NONE, 304 or 412.
+ */
 enum mu_status mu_req_conditions(struct mu_req *r);
 /** Set r->etag from r->finfo as FileETag says, and r->last_modified. */
 void mu_resp_file_validators(struct mu_req *r);

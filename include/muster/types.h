@@ -16,7 +16,7 @@
 #define MU_LIKELY(x) __builtin_expect(!!(x), 1)
 #define MU_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define MU_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define MU_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define MU_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /** Result of an operation inside the server. Never an HTTP status, never an errno. */
 enum mu_rc {
@@ -30,7 +30,8 @@ enum mu_rc {
     MU_BAD,     /**< malformed input */
     MU_NOENT,   /**< there is no such thing */
     MU_DENIED,  /**< not allowed */
-    MU_EIO,     /**< a system call failed; the callee logged it or errno is documented to be valid */
+    /** a system call failed; the callee logged it or errno is documented to be valid */
+    MU_EIO,
 };
 
 /** HTTP status. MU_STATUS_NONE from a hook or handler means "not mine, go on". */

@@ -1,8 +1,8 @@
 /* Waiting, descriptors, time and blocking work, as modules and the rooms above the engine see them.
  *
- * Code runs on a fiber and is written sequentially. mu_wait() is the only way to suspend; reads, writes,
- * connect, sleep are built on it. On a worker thread (offloaded code) the same calls are made on the
- * caller's behalf by the parked fiber, so they mean the same thing everywhere.
+ * Code runs on a fiber and is written sequentially. mu_wait() is the only way to suspend; reads,
+ * writes, connect, sleep are built on it. On a worker thread (offloaded code) the same calls are
+ * made on the caller's behalf by the parked fiber, so they mean the same thing everywhere.
  */
 #ifndef MUSTER_WAIT_H
 #define MUSTER_WAIT_H
@@ -23,8 +23,8 @@ enum mu_ready {
 };
 
 /**
- * A non-blocking descriptor known to a reactor. Embed it; it must not move while open.
- * Readiness is remembered (edge-triggered registration, once): a try-call that hits EAGAIN clears it.
+ * A non-blocking descriptor known to a reactor. Embed it; it must not move while open. Readiness is
+ * remembered (edge-triggered registration, once): a try-call that hits EAGAIN clears it.
  */
 struct mu_io {
     int fd;                     /**< -1 when closed */
@@ -33,8 +33,8 @@ struct mu_io {
     uint16_t slot;              /**< engine-private */
     struct mu_reactor *reactor; /**< NULL until first registered */
     /**
-     * Called in the reactor (no fiber) when readiness `events` arrive and no fiber waits on this io.
-     * May be NULL. May close the io and free what embeds it.
+     * Called in the reactor (no fiber) when readiness `events` arrive and no fiber waits on this
+     * io. May be NULL. May close the io and free what embeds it.
      */
     void (*on_ready)(struct mu_io *io, unsigned events);
     struct mu_list waiters; /**< engine-private: fibers in mu_wait on this io */
@@ -46,8 +46,8 @@ struct mu_io {
 int64_t mu_deadline(int64_t ms);
 
 /**
- * Run fn(arg) in a reactor's thread soon: see mu_reactor_post(). The storage is the caller's and lives
- * until fn runs.
+ * Run fn(arg) in a reactor's thread soon: see mu_reactor_post(). The storage is the caller's and
+ * lives until fn runs.
  */
 struct mu_post {
     struct mu_post *next;
@@ -67,10 +67,14 @@ struct mu_wake {
 void mu_wake_init(struct mu_wake *w);
 /** Raise from the same thread (reactor callback or another fiber). */
 void mu_wake_raise(struct mu_wake *w);
-/** Raise from any thread. The wake must outlive the delivery (the waiter's joins guarantee that). */
+/**
+ * Raise from any thread. The wake must outlive the delivery (the waiter's joins guarantee that).
+ */
 void mu_wake_raise_remote(struct mu_wake *w);
 
-/** One thing to wait for: exactly one of io and wake is set. A child's exit is an io over its pidfd. */
+/**
+ * One thing to wait for: exactly one of io and wake is set. A child's exit is an io over its pidfd.
+ */
 struct mu_wait_item {
     struct mu_io *io;
     unsigned want; /**< enum mu_ready bits for an io */
@@ -81,11 +85,12 @@ struct mu_wait_item {
 };
 
 /**
- * Park the calling fiber until one of `items` is ready, the deadline passes, or the fiber is cancelled.
- * An io is ready when a bit of `want` is; its `got` shows MU_HANGUP as well. want = MU_HANGUP waits for the
- * peer to leave. Readiness may turn out to be none: try the operation, and wait again on MU_AGAIN.
- * Returns:  MU_OK (some got != 0); MU_TIMEOUT; MU_GONE when cancelled (at once, and for every later call);
- *           MU_NOMEM when the kernel refuses to watch one more descriptor.
+ * Park the calling fiber until one of `items` is ready, the deadline passes, or the fiber is
+ * cancelled. An io is ready when a bit of `want` is; its `got` shows MU_HANGUP as well. want =
+ * MU_HANGUP waits for the peer to leave. Readiness may turn out to be none: try the operation, and
+ * wait again on MU_AGAIN.
+ * Returns:  MU_OK (some got != 0); MU_TIMEOUT; MU_GONE when cancelled (at once, and for every later
+ *           call); MU_NOMEM when the kernel refuses to watch one more descriptor.
  * Units:    deadline_ms on the mu_now_ms() clock; MU_NEVER for none.
  * Context:  fiber, or offloaded code (the parked fiber waits for it); hold no locks.
  */
@@ -98,8 +103,9 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_sleep(int64_t ms);
 /** Has the calling fiber been cancelled? */
 bool mu_is_cancelled(void);
 /**
- * Fairness: account `bytes` moved without waiting and yield when it has become much (mu_read, mu_write_all
- * and their kin do so themselves; loops over mu_try_* on a fiber should). Returns MU_GONE when cancelled.
+ * Fairness: account `bytes` moved without waiting and yield when it has become much (mu_read,
+ * mu_write_all and their kin do so themselves; loops over mu_try_* on a fiber should). Returns
+ * MU_GONE when cancelled.
  */
 MU_MAY_SUSPEND enum mu_rc mu_spent(size_t bytes);
 
@@ -109,11 +115,13 @@ MU_MAY_SUSPEND enum mu_rc mu_spent(size_t bytes);
  */
 void mu_io_init(struct mu_io *io, int fd);
 /**
- * The same for a connected stream socket that is non-blocking and close-on-exec already (accept4 and
- * socketpair set both): makes no system call.
+ * The same for a connected stream socket that is non-blocking and close-on-exec already (accept4
+ * and socketpair set both): makes no system call.
  */
 void mu_io_init_socket(struct mu_io *io, int fd);
-/** Another process may hold a copy of the descriptor: unregister it explicitly before it is closed. */
+/**
+ * Another process may hold a copy of the descriptor: unregister it explicitly before it is closed.
+ */
 void mu_io_share(struct mu_io *io);
 /** Register now, so that on_ready is called. Reactor thread. */
 MU_NODISCARD enum mu_rc mu_io_watch(struct mu_io *io);
@@ -127,7 +135,10 @@ void mu_io_close(struct mu_io *io);
  * Returns: MU_OK with *got > 0; MU_EOF; MU_AGAIN; MU_GONE (reset by peer); MU_EIO (errno valid).
  */
 MU_NODISCARD enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, size_t *got);
-/** One gathered write, no waiting; *sent may be less than asked. MU_MORE via `more` (MSG_MORE on sockets). */
+/**
+ * One gathered write, no waiting; *sent may be less than asked. MU_MORE via `more` (MSG_MORE on
+ * sockets).
+ */
 MU_NODISCARD enum mu_rc mu_try_writev(struct mu_io *io, const struct iovec *iov, int n, bool more,
                                       size_t *sent);
 /** One sendfile(2); advances *off by *sent. MU_EOF when the file ended before `n` bytes. */
@@ -141,7 +152,10 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_write_all(struct mu_io *io, const void
                                                     int64_t deadline_ms);
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_writev_all(struct mu_io *io, struct iovec *iov, int n,
                                                      int64_t deadline_ms);
-/** socket + connect to `sa`; *io is initialised on success. Returns MU_OK, MU_TIMEOUT, MU_GONE, MU_EIO (errno). */
+/**
+ * socket + connect to `sa`; *io is initialised on success. Returns MU_OK, MU_TIMEOUT, MU_GONE,
+ * MU_EIO (errno).
+ */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_connect(struct mu_io *io, const struct sockaddr *sa,
                                                   socklen_t len, int64_t deadline_ms);
 
@@ -153,27 +167,34 @@ struct mu_pipe_dir {
     enum mu_rc end;       /**< out: MU_EOF when it ended in order */
 };
 /**
- * Copy both ways until both directions ended, waiting for whichever can move: never read-all-then-write,
- * so two peers that both write first cannot deadlock (what neither reads goes to a temporary file). An end
- * of file is passed on by shutdown(SHUT_WR), to a pipe by closing it. `b` may be NULL: one way only.
+ * Copy both ways until both directions ended, waiting for whichever can move: never
+ * read-all-then-write, so two peers that both write first cannot deadlock (what neither reads goes
+ * to a temporary file). An end of file is passed on by shutdown(SHUT_WR), to a pipe by closing it.
+ * `b` may be NULL: one way only.
  * Returns: MU_OK when both ended in order, else why it stopped; `end` of each direction tells more.
  * `idle_ms` is the longest time without a byte in either direction.
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_pump(struct mu_pipe_dir *a, struct mu_pipe_dir *b,
                                                int64_t idle_ms);
 
-/** Open the exit of a child as an io: readable when the process has ended. Returns MU_EIO when there is no such child. */
+/**
+ * Open the exit of a child as an io: readable when the process has ended. Returns MU_EIO when there
+ * is no such child.
+ */
 MU_NODISCARD enum mu_rc mu_io_init_child(struct mu_io *io, pid_t pid);
 
 /**
- * Run fn(arg) where it may block or burn CPU: under event on a worker thread while this fiber is parked,
- * under prefork and worker in place on a big stack. Always joined; nested it is a direct call.
+ * Run fn(arg) where it may block or burn CPU: under event on a worker thread while this fiber is
+ * parked, under prefork and worker in place on a big stack. Always joined; nested it is a direct
+ * call.
  * Context: fiber. A strict hand-over: fn owns what the fiber owned until it returns.
  */
 MU_MAY_SUSPEND void mu_offload(void (*fn)(void *arg), void *arg);
 /** Is the caller offloaded on a worker thread (not on a fiber)? */
 bool mu_is_offloaded(void);
-/** From offloaded code: run fn(arg) on the parked fiber and wait for it. On a fiber: a direct call. */
+/**
+ * From offloaded code: run fn(arg) on the parked fiber and wait for it. On a fiber: a direct call.
+ */
 MU_MAY_SUSPEND void mu_call_home(void (*fn)(void *arg), void *arg);
 /**
  * pread for regular files: RWF_NOWAIT first, else on the small file pool (under event) or in place.
@@ -190,7 +211,10 @@ struct mu_timer {
     void (*fn)(struct mu_timer *t);
 };
 void mu_timer_init(struct mu_timer *t, void (*fn)(struct mu_timer *t));
-/** Arm (or re-arm) on the calling thread's reactor for `ms` from now. O(1). Durations should be few and repeated. */
+/**
+ * Arm (or re-arm) on the calling thread's reactor for `ms` from now. O(1). Durations should be few
+ * and repeated.
+ */
 void mu_timer_arm(struct mu_timer *t, int64_t ms);
 /** Disarm; harmless when not armed. O(1). */
 void mu_timer_cancel(struct mu_timer *t);

@@ -18,7 +18,8 @@ enum { SLOTS = 128, NAME_MAX_LEN = 19 };
 
 static uint8_t id_by_slot[SLOTS];
 
-/* The factors give every name of the list a slot of its own; test_headers fails when one does not. */
+/* The factors give every name of the list a slot of its own; test_headers fails when one does
+ * not. */
 static inline size_t slot_of(struct mu_str name)
 {
     size_t first = (unsigned char)name.p[0] | 32;

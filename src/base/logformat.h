@@ -1,4 +1,5 @@
-/* ErrorLogFormat: compiled into items, and a log call printed by them. For base/errorlog.c alone. */
+/* ErrorLogFormat: compiled into items, and a log call printed by them. For base/errorlog.c
+ * alone. */
 #ifndef MU_BASE_LOGFORMAT_H
 #define MU_BASE_LOGFORMAT_H
 

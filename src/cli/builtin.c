@@ -1,7 +1,7 @@
 /*
- * builtin: the list of modules that are part of the server, in the order in which hooks of equal rank run. The MPMs are
- * in it when they are linked statically; else they are DSOs beside the others. so, http and version are parts of the
- * core that the configuration knows by name.
+ * builtin: the list of modules that are part of the server, in the order in which hooks of equal
+ * rank run. The MPMs are in it when they are linked statically; else they are DSOs beside the
+ * others. so, http and version are parts of the core that the configuration knows by name.
  */
 #include "cli/builtin.h"
 

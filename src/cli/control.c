@@ -1,7 +1,8 @@
 /*
- * control: -k start, stop, restart, graceful, graceful-stop. The configuration has been read and found good before
- * anything is signalled, so a mistake is reported here, on the administrator's terminal, and not only in a log. Words,
- * stream and exit status are httpd's: that a server runs already, or not at all, is no failure.
+ * control: -k start, stop, restart, graceful, graceful-stop. The configuration has been read and
+ * found good before anything is signalled, so a mistake is reported here, on the administrator's
+ * terminal, and not only in a log. Words, stream and exit status are httpd's: that a server runs
+ * already, or not at all, is no failure.
  */
 #include "cli/control.h"
 

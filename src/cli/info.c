@@ -1,6 +1,7 @@
 /*
- * info: -v, -V, -l, -L, -S, -M and -h. Scripts, control panels and configuration management read these, so the labels,
- * columns and order are httpd's. What belongs to httpd alone (APR, suexec) is left out rather than made up.
+ * info: -v, -V, -l, -L, -S, -M and -h. Scripts, control panels and configuration management read
+ * these, so the labels, columns and order are httpd's. What belongs to httpd alone (APR, suexec) is
+ * left out rather than made up.
  */
 #include "cli/info.h"
 

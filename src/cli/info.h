@@ -13,7 +13,9 @@ void mu_info_version(void);
 void mu_info_settings(const struct mu_config *config);
 /** -l: the modules compiled in, of a NULL-terminated list. */
 void mu_info_modules(struct mu_module *const *builtin);
-/** -L: the directives of the configuration's modules, or of those compiled in when there is none. */
+/**
+ * -L: the directives of the configuration's modules, or of those compiled in when there is none.
+ */
 void mu_info_directives(const struct mu_config *config, struct mu_module *const *builtin);
 /** -S, -M and -D DUMP_…: what `dumps` asks for. */
 void mu_info_dump(struct mu_config *config, unsigned dumps);

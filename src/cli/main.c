@@ -1,6 +1,6 @@
 /*
- * main: from the command line to the supervisor, or to what shall be printed instead. Nothing of the server's life is
- * decided here.
+ * main: from the command line to the supervisor, or to what shall be printed instead. Nothing of
+ * the server's life is decided here.
  */
 #include "cli/builtin.h"
 #include "cli/control.h"
@@ -24,7 +24,8 @@ static bool is_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* Where the server's own modules are: beside the executable (a build tree), or as installed, wherever that was moved. */
+/* Where the server's own modules are: beside the executable (a build tree), or as installed,
+ * wherever that was moved. */
 static const char *find_modules(void)
 {
     static const char *const places[] = { "modules", MU_MODULES_FROM_EXE };
@@ -45,7 +46,8 @@ static const char *find_modules(void)
     return is_directory(MU_MODULES_DIR) ? MU_MODULES_DIR : NULL;
 }
 
-/* -V and -L read the configuration for a part of what they print; the rest is printed in any case. */
+/* -V and -L read the configuration for a part of what they print; the rest is printed in any
+ * case. */
 static int print_with_config(const struct mu_cli *cli)
 {
     struct mu_config *config = NULL;

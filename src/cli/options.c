@@ -1,7 +1,8 @@
 /*
- * options: argv to struct mu_cli. Options that may be repeated (-D, -C, -c) become NULL-terminated vectors; the hidden
- * ones of a restart are taken out first, since they are the supervisor's and not the administrator's. As in httpd, -v, -l
- * and -h answer at once, whatever stands behind them, and an argument that is no option is an error.
+ * options: argv to struct mu_cli. Options that may be repeated (-D, -C, -c) become NULL-terminated
+ * vectors; the hidden ones of a restart are taken out first, since they are the supervisor's and
+ * not the administrator's. As in httpd, -v, -l and -h answer at once, whatever stands behind them,
+ * and an argument that is no option is an error.
  */
 #include "cli/options.h"
 

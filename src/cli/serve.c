@@ -1,8 +1,9 @@
 /*
- * serve: `muster serve DIR` is an ordinary server whose configuration is made here instead of read from a file: the lines
- * stand where those of -C do, and the configuration file is /dev/null. A restart executes the same command line again,
- * with what was found out at the first start (the port, above all) written into it. The folder's name reaches the
- * configuration through an environment variable, so that it may hold anything a name may hold.
+ * serve: `muster serve DIR` is an ordinary server whose configuration is made here instead of read
+ * from a file: the lines stand where those of -C do, and the configuration file is /dev/null. A
+ * restart executes the same command line again, with what was found out at the first start (the
+ * port, above all) written into it. The folder's name reaches the configuration through an
+ * environment variable, so that it may hold anything a name may hold.
  */
 #include "cli/serve.h"
 
@@ -29,7 +30,8 @@ static const struct mu_serve_opts *opts; /* of this process */
 static bool is_first_image;
 static int reserved_fd = -1;
 
-/* Directives that every `muster serve` has. Sections of modules that are not there are left out by themselves. */
+/* Directives that every `muster serve` has. Sections of modules that are not there are left out by
+ * themselves. */
 static const char *const common_lines[] = {
     "ErrorLog /dev/stderr",
     "LogLevel warn",
@@ -68,7 +70,8 @@ static const char *const common_lines[] = {
     NULL
 };
 
-/* The module that tells where the server is, once its sockets are open. It is on in `muster serve` alone. */
+/* The module that tells where the server is, once its sockets are open. It is on in `muster serve`
+ * alone. */
 static enum mu_rc announce(struct mu_config *config)
 {
     if (!is_first_image)

@@ -1,6 +1,7 @@
 /*
- * serve_opts: the arguments of `muster serve`. A port of 0 is settled before the server starts, because a restart must
- * come back to the same one: a socket that is bound but does not listen keeps it from others until the server has it.
+ * serve_opts: the arguments of `muster serve`. A port of 0 is settled before the server starts,
+ * because a restart must come back to the same one: a socket that is bound but does not listen
+ * keeps it from others until the server has it.
  */
 #include "cli/serve_opts.h"
 

@@ -1,7 +1,8 @@
 /*
- * startup: messages about the configuration, filtered by -e and sent where -E says, and the check that each DocumentRoot
- * is there, which httpd makes at every start (-T leaves it out). An image that takes a running server over finds standard
- * error where it shall be, and its tree rehearsed: it does neither.
+ * startup: messages about the configuration, filtered by -e and sent where -E says, and the check
+ * that each DocumentRoot is there, which httpd makes at every start (-T leaves it out). An image
+ * that takes a running server over finds standard error where it shall be, and its tree rehearsed:
+ * it does neither.
  */
 #include "cli/startup.h"
 

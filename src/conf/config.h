@@ -1,8 +1,8 @@
 /* The configuration: from files to an immutable, merged, shared structure.
  *
- * Steps: lex and parse files into a tree (Include, Define, If… evaluated on the way; every node keeps
- * file:line) → apply typed directives section by section → check hooks → publish. All errors are
- * collected and reported together.
+ * Steps: lex and parse files into a tree (Include, Define, If… evaluated on the way; every node
+ * keeps file:line) → apply typed directives section by section → check hooks → publish. All errors
+ * are collected and reported together.
  */
 #ifndef MU_CONF_CONFIG_H
 #define MU_CONF_CONFIG_H
@@ -36,7 +36,9 @@ struct mu_section {
     size_t files_n;
 };
 
-/** A server: the main one or a <VirtualHost>. Sections of the main server come first, then its own. */
+/**
+ * A server: the main one or a <VirtualHost>. Sections of the main server come first, then its own.
+ */
 struct mu_vhost {
     struct mu_config *config;
     bool is_main;
@@ -106,22 +108,27 @@ struct mu_config_opts {
  */
 MU_NODISCARD enum mu_rc mu_config_load(const struct mu_config_opts *opts, struct mu_config **out);
 void mu_config_destroy(struct mu_config *c);
-/** Serialise the resolved tree (Includes, Defines and conditions done), with file:line of each node. */
+/**
+ * Serialise the resolved tree (Includes, Defines and conditions done), with file:line of each node.
+ */
 void mu_config_dump_tree(const struct mu_config *c, struct mu_buf *out);
 
-/** The dlopen handle a module came from, for further symbols of its DSO; NULL: built in, or not on. */
+/**
+ * The dlopen handle a module came from, for further symbols of its DSO; NULL: built in, or not on.
+ */
 void *mu_config_module_handle(const struct mu_config *c, const struct mu_module *m);
 
 /**
- * Merge `section` over `base`. The result is computed once for each pair and kept; lookup takes no lock.
+ * Merge `section` over `base`. The result is computed once for each pair and kept; lookup takes no
+ * lock.
  * Returns: `base` when the section says nothing; NULL when out of memory.
  * Context: any thread.
  */
 const struct mu_dirconf *mu_dirconf_merge(const struct mu_dirconf *base,
                                           const struct mu_section *section);
 /**
- * Let the room above derive data once for each merged conf (flat hook arrays): called when a dirconf is made.
- * `derive` returns what mu_dirconf_derived() will answer.
+ * Let the room above derive data once for each merged conf (flat hook arrays): called when a
+ * dirconf is made. `derive` returns what mu_dirconf_derived() will answer.
  */
 void mu_dirconf_on_merge(const void *(*derive)(const struct mu_dirconf *c, struct mu_arena *a));
 const void *mu_dirconf_derived(const struct mu_dirconf *c);

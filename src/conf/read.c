@@ -227,7 +227,8 @@ static const char *why_unreadable(enum mu_fs_kind kind)
     return kind == MU_FS_OTHER ? "not a regular file" : strerror(errno);
 }
 
-/* Files that include one another would be read for ever, or exponentially often: nothing more is. */
+/* Files that include one another would be read for ever, or exponentially often: nothing more
+ * is. */
 static bool is_endless(struct mu_reader *up, unsigned depth)
 {
     struct mu_config_priv *p = up->c->priv;

@@ -1,6 +1,7 @@
 /*
- * show: what a configuration came to, printed in httpd's form for -M, -S and -D DUMP_…: modules, defines, the files that
- * were read, and the directives that are in force. Scripts read these, so the words and columns are httpd's.
+ * show: what a configuration came to, printed in httpd's form for -M, -S and -D DUMP_…: modules,
+ * defines, the files that were read, and the directives that are in force. Scripts read these, so
+ * the words and columns are httpd's.
  */
 #include <muster/str.h>
 
@@ -8,7 +9,8 @@
 
 #include "conf/priv.h"
 
-/* The order of httpd's own list for what is always there; the others follow in the order they were loaded. */
+/* The order of httpd's own list for what is always there; the others follow in the order they were
+ * loaded. */
 static const char *const first_modules[] = { "core",       "so",    "watchdog", "http",
                                              "log_config", "logio", "version",  "unixd" };
 

@@ -1,8 +1,9 @@
 /*
- * fiber: small stacks that run sequential code. A fiber belongs to one reactor and never changes thread; its
- * struct lies at the top of its own stack. When its function has returned the stack stays prepared at the
- * head of a loop, so that starting the next function is a list removal and a switch: no system call, no
- * zeroing, no allocation. A parked fiber is never freed: it is made runnable, told MU_GONE, and returns.
+ * fiber: small stacks that run sequential code. A fiber belongs to one reactor and never changes
+ * thread; its struct lies at the top of its own stack. When its function has returned the stack
+ * stays prepared at the head of a loop, so that starting the next function is a list removal and a
+ * switch: no system call, no zeroing, no allocation. A parked fiber is never freed: it is made
+ * runnable, told MU_GONE, and returns.
  */
 #include <engine/sanitize.h>
 #include <engine/switch.h>
@@ -31,7 +32,10 @@ void mu_fiber_on_park(void (*hook)(struct mu_fiber *f))
     park_hook = hook;
 }
 
-/** Leave the running fiber for whoever resumed it. Its own frame outlives the fake stack, so it has none there. */
+/**
+ * Leave the running fiber for whoever resumed it. Its own frame outlives the fake stack, so it has
+ * none there.
+ */
 MU_NO_ASAN static void leave(struct mu_fiber *f, bool is_last)
 {
     mu_san_leave(&f->ctx, f->back, is_last);

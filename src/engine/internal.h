@@ -1,4 +1,5 @@
-/* What the files of the engine share: the fiber, the reactor, the poller's vtable, the offload job. */
+/* What the files of the engine share: the fiber, the reactor, the poller's vtable, the offload
+ * job. */
 #ifndef MU_ENGINE_INTERNAL_H
 #define MU_ENGINE_INTERNAL_H
 
@@ -18,7 +19,10 @@ enum {
     MU_IO_WATCHED = 128,  /**< on_ready is wanted even while no fiber waits */
 };
 
-/** A place to switch to: the saved stack pointer, and what the sanitizers want to know about its stack. */
+/**
+ * A place to switch to: the saved stack pointer, and what the sanitizers want to know about its
+ * stack.
+ */
 struct mu_ctx {
     void *sp;
     const void *bottom;
@@ -208,7 +212,10 @@ void mu_fiber_resume(struct mu_fiber *f);
 void mu_fiber_drop_free(struct mu_reactor *r);
 /** Wait for `w` even when cancelled: what is handed over is always joined. `it` is storage. */
 void mu_wait_joined(struct mu_wake *w, struct mu_wait_item *it);
-/** Call fn(arg) on a big stack of the fiber's reactor. Returns false when there is no memory for one. */
+/**
+ * Call fn(arg) on a big stack of the fiber's reactor. Returns false when there is no memory for
+ * one.
+ */
 bool mu_fiber_call_big(struct mu_fiber *f, void (*fn)(void *arg), void *arg);
 
 /** Map `size` bytes and a guard page. */

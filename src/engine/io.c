@@ -1,8 +1,9 @@
 /*
- * io: reading and writing descriptors. The mu_try_ calls make one system call, keep the remembered readiness
- * true, and turn errno into a result code on the spot; the others loop over them with mu_wait. EAGAIN and EINTR
- * end here. A transfer shorter than asked on a stream socket means that it is exhausted (epoll(7)), which
- * spares the call that would say EAGAIN, except for reads after a hang-up: there the end must still be read.
+ * io: reading and writing descriptors. The mu_try_ calls make one system call, keep the remembered
+ * readiness true, and turn errno into a result code on the spot; the others loop over them with
+ * mu_wait. EAGAIN and EINTR end here. A transfer shorter than asked on a stream socket means that
+ * it is exhausted (epoll(7)), which spares the call that would say EAGAIN, except for reads after a
+ * hang-up: there the end must still be read.
  */
 #include <engine/internal.h>
 
@@ -311,7 +312,10 @@ enum mu_rc mu_write_all(struct mu_io *io, const void *buf, size_t n, int64_t dea
     return mu_writev_all(io, &iov, 1, deadline_ms);
 }
 
-/** A Unix socket whose backlog is full says EAGAIN and offers nothing to wait for: look again now and then. */
+/**
+ * A Unix socket whose backlog is full says EAGAIN and offers nothing to wait for: look again now
+ * and then.
+ */
 static enum mu_rc connect_unix(int fd, const struct sockaddr *sa, socklen_t len,
                                int64_t deadline_ms)
 {

@@ -1,6 +1,6 @@
 /*
- * mutex: a count of locks held, so that a fiber which parks with one is caught where it happens and not as a
- * dead-lock later.
+ * mutex: a count of locks held, so that a fiber which parks with one is caught where it happens and
+ * not as a dead-lock later.
  */
 #include <engine/internal.h>
 #include <muster/mutex.h>

@@ -1,9 +1,10 @@
 /*
- * offload: blocking work, on a worker thread while the fiber is parked, or in place on a big stack. It is a
- * strict hand-over: either the fiber or the worker runs, never both, and the turn passes with the right to
- * touch what the request owns. A worker that must wait for something passes the turn home with a function to
- * call, and the fiber may pass it back the same way (blocking work inside such a call); each side's call ends
- * when the turn comes back empty. What was handed over is always joined, cancelled or not.
+ * offload: blocking work, on a worker thread while the fiber is parked, or in place on a big stack.
+ * It is a strict hand-over: either the fiber or the worker runs, never both, and the turn passes
+ * with the right to touch what the request owns. A worker that must wait for something passes the
+ * turn home with a function to call, and the fiber may pass it back the same way (blocking work
+ * inside such a call); each side's call ends when the turn comes back empty. What was handed over
+ * is always joined, cancelled or not.
  */
 #include <engine/pool.h>
 
@@ -19,7 +20,9 @@ static void serve(struct mu_job *j)
     j->fn = NULL;
 }
 
-/** On the fiber: pass the turn (submitted or woken already), serve calls until it comes back empty. */
+/**
+ * On the fiber: pass the turn (submitted or woken already), serve calls until it comes back empty.
+ */
 static void await_worker(struct mu_job *j)
 {
     for (;;) {

@@ -1,9 +1,10 @@
 /*
- * poller_epoll: the backend for many connections. A descriptor is registered once, edge-triggered, when it is
- * first waited for; writability is added the first time a write did not fit, so most connections make one
- * registration call in their life and short ones none. Interest therefore changes so rarely that there is
- * nothing to queue. Events carry the descriptor and a tag; one whose tag is not that of the io registered now
- * is stale (closed earlier in the batch, or a copy of the descriptor survives in another process).
+ * poller_epoll: the backend for many connections. A descriptor is registered once, edge-triggered,
+ * when it is first waited for; writability is added the first time a write did not fit, so most
+ * connections make one registration call in their life and short ones none. Interest therefore
+ * changes so rarely that there is nothing to queue. Events carry the descriptor and a tag; one
+ * whose tag is not that of the io registered now is stale (closed earlier in the batch, or a copy
+ * of the descriptor survives in another process).
  */
 #include <engine/internal.h>
 

@@ -1,11 +1,13 @@
 /*
- * poller_single: the backend of a process or thread that serves one connection. Nothing is registered with the
- * kernel: each wait is one poll(2) over exactly what is waited for. poll is level-triggered; the edge-triggered
- * contract of mu_io is kept by asking only for bits that are not remembered as ready.
+ * poller_single: the backend of a process or thread that serves one connection. Nothing is
+ * registered with the kernel: each wait is one poll(2) over exactly what is waited for. poll is
+ * level-triggered; the edge-triggered contract of mu_io is kept by asking only for bits that are
+ * not remembered as ready.
  *
- * Listening sockets are shared by many processes, and only epoll can wake one of them alone. They live in a
- * small epoll instance, with the level watches; while nothing else is waited for, an idle child sleeps in
- * epoll_wait on it. A paused listener may stay in there: a process that does not wait takes no wake-up.
+ * Listening sockets are shared by many processes, and only epoll can wake one of them alone. They
+ * live in a small epoll instance, with the level watches; while nothing else is waited for, an idle
+ * child sleeps in epoll_wait on it. A paused listener may stay in there: a process that does not
+ * wait takes no wake-up.
  */
 #include <engine/internal.h>
 
@@ -16,7 +18,10 @@
 
 /** The eventfd's: no descriptor has this number. */
 #define TAG_EVENTFD UINT64_MAX
-/** Of a listener or level watch: it is in the small epoll instance (these have no use for the bit otherwise). */
+/**
+ * Of a listener or level watch: it is in the small epoll instance (these have no use for the bit
+ * otherwise).
+ */
 #define IN_EPOLL MU_IO_OUT
 
 enum { LISTEN_BATCH = 16, SET_MAX = UINT16_MAX };
@@ -162,7 +167,10 @@ static void join_epoll(struct mu_reactor *r, struct mu_io *io)
         io->flags |= IN_EPOLL;
 }
 
-/** Before the small epoll instance is waited for: exactly the active listeners and the level watches are in it. */
+/**
+ * Before the small epoll instance is waited for: exactly the active listeners and the level watches
+ * are in it.
+ */
 static bool sync_epoll(struct mu_reactor *r)
 {
     struct mu_single *s = &r->single;
@@ -264,7 +272,8 @@ static void wait_poll(struct mu_reactor *r, int timeout_ms, bool with_listeners)
     }
     with_listeners = extra[1] && extra[1]->revents;
     for (size_t i = 0; i < known; i++) {
-        /* Callbacks close and add: a hole is skipped, what is added lies beyond `known`; the array may move. */
+        /* Callbacks close and add: a hole is skipped, what is added lies beyond `known`; the array
+         * may move. */
         short revents = s->fds[i].revents;
 
         if (revents && s->set[i])

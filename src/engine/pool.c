@@ -1,7 +1,7 @@
 /*
- * pool: threads that run offloaded work. An idle worker sleeps on a condition of its own, and the one that
- * became idle last is woken first: its stack and caches are warm, and the threads a quiet server does not need
- * stay asleep. Work that finds nobody idle queues in order.
+ * pool: threads that run offloaded work. An idle worker sleeps on a condition of its own, and the
+ * one that became idle last is woken first: its stack and caches are warm, and the threads a quiet
+ * server does not need stay asleep. Work that finds nobody idle queues in order.
  */
 #include <engine/pool.h>
 #include <muster/mutex.h>

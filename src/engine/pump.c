@@ -1,8 +1,9 @@
 /*
- * pump: bytes both ways between two peers on one fiber. Each direction holds at most one buffer, so a slow
- * reader holds back its writer. When both directions are held back at once, as between two peers that both
- * write before they read, nobody would ever move again: then, and only then, what they send is taken in beyond
- * the buffer, into an unlinked temporary file, until one of them starts to read.
+ * pump: bytes both ways between two peers on one fiber. Each direction holds at most one buffer, so
+ * a slow reader holds back its writer. When both directions are held back at once, as between two
+ * peers that both write before they read, nobody would ever move again: then, and only then, what
+ * they send is taken in beyond the buffer, into an unlinked temporary file, until one of them
+ * starts to read.
  */
 #include <engine/internal.h>
 

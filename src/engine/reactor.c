@@ -1,8 +1,9 @@
 /*
- * reactor: the turn. One turn asks the poller (sleeping only when there is nothing to run), hands readiness
- * to fibers and callbacks, runs what other threads posted, calls timers that are due, and runs the fibers
- * that were runnable. What those make runnable runs in the same turn for a bounded number of rounds; a fiber
- * that yields comes back after the poller was asked again. An idle reactor makes no system call at all.
+ * reactor: the turn. One turn asks the poller (sleeping only when there is nothing to run), hands
+ * readiness to fibers and callbacks, runs what other threads posted, calls timers that are due, and
+ * runs the fibers that were runnable. What those make runnable runs in the same turn for a bounded
+ * number of rounds; a fiber that yields comes back after the poller was asked again. An idle
+ * reactor makes no system call at all.
  */
 #include <engine/sanitize.h>
 #include <muster/arena.h>
@@ -24,7 +25,9 @@ enum {
     SLOW_LOG_EVERY_MS = 1000,
 };
 
-/** A few nanoseconds a reading; a tick is a few milliseconds, which averages out over many turns. */
+/**
+ * A few nanoseconds a reading; a tick is a few milliseconds, which averages out over many turns.
+ */
 static int64_t coarse_ns(void)
 {
     struct timespec ts;
@@ -85,7 +88,8 @@ struct mu_reactor *mu_reactor_create(const struct mu_reactor_opts *opts)
 void mu_reactor_destroy(struct mu_reactor *r)
 {
     assert(r == mu_tl.reactor && r->fibers_n == 0 && !mu_tl.fiber);
-    /* Acquire: a thread whose post has run already may still be on its way out of mu_reactor_post(). */
+    /* Acquire: a thread whose post has run already may still be on its way out of
+     * mu_reactor_post(). */
     while (atomic_load_explicit(&r->posters, memory_order_acquire) > 0)
         sched_yield();
     mu_fiber_drop_free(r);
@@ -114,7 +118,8 @@ void mu_reactor_post(struct mu_reactor *r, struct mu_post *node)
 {
     struct mu_post *head = atomic_load_explicit(&r->posts, memory_order_relaxed);
 
-    /* Relaxed: ordered before the push, so whoever ran the node knows that this is still under way. */
+    /* Relaxed: ordered before the push, so whoever ran the node knows that this is still under
+     * way. */
     atomic_fetch_add_explicit(&r->posters, 1, memory_order_relaxed);
     /* seq_cst pairs with prepare_sleep(): either the reactor sees the node, or we see it asleep. */
     do {
@@ -155,8 +160,8 @@ static void run_posts(struct mu_reactor *r)
 }
 
 /**
- * About to sleep: say so, then look once more. Sequential consistency on both sides (a Dekker hand-shake)
- * makes it impossible that a poster misses the flag and this misses the node.
+ * About to sleep: say so, then look once more. Sequential consistency on both sides (a Dekker
+ * hand-shake) makes it impossible that a poster misses the flag and this misses the node.
  */
 static bool prepare_sleep(struct mu_reactor *r)
 {
@@ -264,7 +269,10 @@ static void run_fibers(struct mu_reactor *r)
     }
 }
 
-/** After the poller waited and before it hands out events, so that timers armed by callbacks start from now. */
+/**
+ * After the poller waited and before it hands out events, so that timers armed by callbacks start
+ * from now.
+ */
 void mu_reactor_woke(struct mu_reactor *r)
 {
     mu_clock_tick();

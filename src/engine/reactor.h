@@ -6,7 +6,8 @@
 
 enum mu_backend {
     MU_BACKEND_EPOLL, /**< many connections */
-    MU_BACKEND_SINGLE, /**< one connection: poll(2) over the few descriptors waited for, no registration calls */
+    /** one connection: poll(2) over the few descriptors waited for, no registration calls */
+    MU_BACKEND_SINGLE,
 };
 
 struct mu_worker_pool; /**< threads that run offloaded work, one pool a process */
@@ -29,13 +30,19 @@ void mu_reactor_destroy(struct mu_reactor *r);
 struct mu_reactor *mu_reactor_self(void);
 /** Turn until mu_reactor_stop(). */
 void mu_reactor_run(struct mu_reactor *r);
-/** One turn: wait at most `max_wait_ms` (-1: until something happens), run callbacks, timers, fibers. */
+/**
+ * One turn: wait at most `max_wait_ms` (-1: until something happens), run callbacks, timers,
+ * fibers.
+ */
 void mu_reactor_turn(struct mu_reactor *r, int64_t max_wait_ms);
-/** End mu_reactor_run after this turn (one asked for before it counts too). Own thread, or any thread through mu_reactor_post. */
+/**
+ * End mu_reactor_run after this turn (one asked for before it counts too). Own thread, or any
+ * thread through mu_reactor_post.
+ */
 void mu_reactor_stop(struct mu_reactor *r);
 /**
- * Run node->fn(node->arg) in the reactor's thread soon. Any thread. `node` is the caller's storage and
- * lives until fn runs (struct mu_post is in wait.h).
+ * Run node->fn(node->arg) in the reactor's thread soon. Any thread. `node` is the caller's storage
+ * and lives until fn runs (struct mu_post is in wait.h).
  */
 void mu_reactor_post(struct mu_reactor *r, struct mu_post *node);
 /** Fibers alive (running or parked). */
@@ -43,11 +50,14 @@ uint32_t mu_reactor_fibers(const struct mu_reactor *r);
 /** Cancel every fiber (shutdown); they return normally in the next turns. */
 void mu_reactor_cancel_all(struct mu_reactor *r);
 /**
- * Name of the module that runs now, for the log line about a turn over 10 ms. NULL: the core. Only the epoll
- * backend logs it, and not for turns in which blocking work ran in place.
+ * Name of the module that runs now, for the log line about a turn over 10 ms. NULL: the core. Only
+ * the epoll backend logs it, and not for turns in which blocking work ran in place.
  */
 void mu_reactor_note_module(const char *name);
-/** Nanoseconds this reactor has been out of its wait call, and turns made: the listener's utilisation. */
+/**
+ * Nanoseconds this reactor has been out of its wait call, and turns made: the listener's
+ * utilisation.
+ */
 void mu_reactor_load(const struct mu_reactor *r, uint64_t *busy_ns, uint64_t *turns);
 
 /**
@@ -63,13 +73,16 @@ MU_NODISCARD enum mu_rc mu_listen_watch(struct mu_reactor *r, struct mu_listen_w
 void mu_listen_pause(struct mu_listen_watch *w);
 void mu_listen_resume(struct mu_listen_watch *w);
 void mu_listen_unwatch(struct mu_listen_watch *w);
-/** A level-triggered descriptor that is not read by the engine (the stop request of the supervisor). Same shape. */
+/**
+ * A level-triggered descriptor that is not read by the engine (the stop request of the supervisor).
+ * Same shape.
+ */
 MU_NODISCARD enum mu_rc mu_level_watch(struct mu_reactor *r, struct mu_io *io, int fd,
                                        void (*on_ready)(struct mu_io *io, unsigned events));
 
 /**
- * The read buffer the reactor lends: `*cap` bytes (at least 16 KiB), from a free list.
- * One is borrowed while a request head or body is being read and given back when the connection is idle.
+ * The read buffer the reactor lends: `*cap` bytes (at least 16 KiB), from a free list. One is
+ * borrowed while a request head or body is being read and given back when the connection is idle.
  * Returns NULL when out of memory, as mu_reactor_arena_borrow does.
  */
 char *mu_reactor_buf_borrow(struct mu_reactor *r, size_t *cap);
@@ -79,13 +92,19 @@ struct mu_arena;
 struct mu_arena *mu_reactor_arena_borrow(struct mu_reactor *r);
 void mu_reactor_arena_give_back(struct mu_reactor *r, struct mu_arena *a);
 
-/** `threads` workers with `stack_size` bytes of stack (0: the system's default). NULL when out of memory. */
+/**
+ * `threads` workers with `stack_size` bytes of stack (0: the system's default). NULL when out of
+ * memory.
+ */
 struct mu_worker_pool *mu_worker_pool_create(uint32_t threads, size_t stack_size);
 /** Joins; there must be no work left. */
 void mu_worker_pool_destroy(struct mu_worker_pool *p);
 /** Work queued and not yet taken, and workers busy: what drives spawning. */
 void mu_worker_pool_load(const struct mu_worker_pool *p, uint32_t *queued, uint32_t *busy);
-/** Run at the start and end of each worker thread (scoreboard slots, module thread hooks). Set before create. */
+/**
+ * Run at the start and end of each worker thread (scoreboard slots, module thread hooks). Set
+ * before create.
+ */
 void mu_worker_pool_on_thread(void (*start)(uint32_t index), void (*end)(uint32_t index));
 
 #endif

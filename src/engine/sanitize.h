@@ -1,4 +1,5 @@
-/* What the sanitizers and valgrind must be told about stacks. Costs nothing where none of them is built in. */
+/* What the sanitizers and valgrind must be told about stacks. Costs nothing where none of them is
+ * built in. */
 #ifndef MU_ENGINE_SANITIZE_H
 #define MU_ENGINE_SANITIZE_H
 
@@ -45,7 +46,10 @@ enum { MU_STACK_SIZE = 512 * 1024 }; /* instrumented frames are several times as
 enum { MU_STACK_SIZE = 128 * 1024 };
 #endif
 
-/** Just before leaving `from` for `to`; `is_last`: what runs on `from` has ended, its fake stack may go. */
+/**
+ * Just before leaving `from` for `to`; `is_last`: what runs on `from` has ended, its fake stack may
+ * go.
+ */
 MU_NO_ASAN static inline void mu_san_leave(struct mu_ctx *from, struct mu_ctx *to, bool is_last)
 {
 #ifdef MU_ASAN
@@ -60,7 +64,10 @@ MU_NO_ASAN static inline void mu_san_leave(struct mu_ctx *from, struct mu_ctx *t
     (void)is_last;
 }
 
-/** Just after arriving at `at`; the bounds of the stack that was left are noted in `left` (may be NULL). */
+/**
+ * Just after arriving at `at`; the bounds of the stack that was left are noted in `left` (may be
+ * NULL).
+ */
 MU_NO_ASAN static inline void mu_san_arrive(struct mu_ctx *at, struct mu_ctx *left)
 {
 #ifdef MU_ASAN

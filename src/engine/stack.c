@@ -1,9 +1,10 @@
 /*
- * stack: address ranges for fibers and big stacks. Each has a guard page at its low end, so an overrun is a
- * fault and not somebody else's data. Pages are committed when first touched and read as zeros until then;
- * that is how a deep excursion is found without a system call: a few words beyond the mark are read, and any
- * that is not zero betrays it. Words of a frame may be zero or skipped, so several places are looked at; one
- * that is missed costs memory until the stack is used again, never correctness.
+ * stack: address ranges for fibers and big stacks. Each has a guard page at its low end, so an
+ * overrun is a fault and not somebody else's data. Pages are committed when first touched and read
+ * as zeros until then; that is how a deep excursion is found without a system call: a few words
+ * beyond the mark are read, and any that is not zero betrays it. Words of a frame may be zero or
+ * skipped, so several places are looked at; one that is missed costs memory until the stack is used
+ * again, never correctness.
  */
 #include <engine/sanitize.h>
 

@@ -1,9 +1,9 @@
 /*
- * timer: FIFO queues, one a duration. Timers of one duration fall due in the order they were armed, so arming
- * and cancelling are list operations and the next expiry is the earliest head of the few queues in use.
- * A duration is looked up in a small set-associative table; one that finds its set taken goes to a coarse
- * class that looks at it too early by at most a fifth, and is armed again for what is left. So the number of
- * queues is bounded whatever deadlines come.
+ * timer: FIFO queues, one a duration. Timers of one duration fall due in the order they were armed,
+ * so arming and cancelling are list operations and the next expiry is the earliest head of the few
+ * queues in use. A duration is looked up in a small set-associative table; one that finds its set
+ * taken goes to a coarse class that looks at it too early by at most a fifth, and is armed again
+ * for what is left. So the number of queues is bounded whatever deadlines come.
  */
 #include <engine/internal.h>
 
@@ -77,7 +77,8 @@ static void enqueue(struct mu_timers *ts, struct mu_timer *t, int64_t now, int64
 
 void mu_timers_arm(struct mu_timers *ts, struct mu_timer *t, int64_t now, int64_t ms)
 {
-    /* At least a millisecond while timers are being called: one that arms itself for 0 must not spin there. */
+    /* At least a millisecond while timers are being called: one that arms itself for 0 must not
+     * spin there. */
     int64_t least = ts->is_expiring ? 1 : 0;
 
     ms = ms < least ? least : ms < SPAN_MAX ? ms : SPAN_MAX;
@@ -92,7 +93,9 @@ static struct mu_timer *head_of(const struct mu_timer_class *c)
     return MU_CONTAINER_OF(c->queue.next, struct mu_timer, link);
 }
 
-/** The queue whose head is due first; *second_ms: when the next one's is. NULL: there are no timers. */
+/**
+ * The queue whose head is due first; *second_ms: when the next one's is. NULL: there are no timers.
+ */
 static struct mu_timer_class *earliest(struct mu_timers *ts, int64_t *second_ms)
 {
     struct mu_timer_class *first = NULL;

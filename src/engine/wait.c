@@ -1,7 +1,8 @@
 /*
- * wait: mu_wait, the one suspension primitive, and what is ready to be waited for: descriptors and wake-ups.
- * An item that got something is taken off its list at once, so that whatever it waited on may be closed and
- * freed before the fiber runs again; the fiber looks at items, never back at what they waited on.
+ * wait: mu_wait, the one suspension primitive, and what is ready to be waited for: descriptors and
+ * wake-ups. An item that got something is taken off its list at once, so that whatever it waited on
+ * may be closed and freed before the fiber runs again; the fiber looks at items, never back at what
+ * they waited on.
  */
 #include <engine/internal.h>
 
@@ -65,7 +66,8 @@ static void raise_posted(void *arg)
 {
     struct mu_wake *w = arg;
 
-    /* Before the raise: whoever runs because of it may free the wake. Release: the node is free for another post. */
+    /* Before the raise: whoever runs because of it may free the wake. Release: the node is free for
+     * another post. */
     atomic_store_explicit(&w->is_posted, false, memory_order_release);
     raise_here(w);
 }
@@ -122,7 +124,9 @@ static bool any_got(const struct mu_wait_item *items, size_t n)
     return false;
 }
 
-/** Put each item on the list of what it waits for. MU_AGAIN: one turned out to be ready on the way. */
+/**
+ * Put each item on the list of what it waits for. MU_AGAIN: one turned out to be ready on the way.
+ */
 static enum mu_rc attach(struct mu_fiber *f, struct mu_wait_item *items, size_t n)
 {
     enum mu_rc result = MU_OK;

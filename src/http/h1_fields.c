@@ -185,7 +185,8 @@ static enum mu_rc take_special(struct mu_h1_pass *pass, struct sums *s, const st
         if (s->hosts++ > 0) {
             return mu_h1_bad(pass, "several Host fields");
         }
-        if (!mu_h1_authority(f->value, &host, &port) || (host.n == 0 && head->version >= 1001 && !head->has_target_host)) {
+        if (!mu_h1_authority(f->value, &host, &port) ||
+            (host.n == 0 && head->version >= 1001 && !head->has_target_host)) {
             return mu_h1_bad(pass, "malformed Host");
         }
         if (!head->has_target_host) {

@@ -9,7 +9,8 @@
 
 #include "chars.h"
 
-/* Step over the blanks between two parts of the line; a tab is none, in Unsafe neither, as in httpd. */
+/* Step over the blanks between two parts of the line; a tab is none, in Unsafe neither, as in
+ * httpd. */
 static bool skip_gap(const struct mu_h1_pass *pass, struct mu_str *rest)
 {
     size_t i = 0;

@@ -10,10 +10,10 @@
 enum alias_kind { ALIAS_FILE, ALIAS_REDIRECT };
 
 struct alias_entry {
-    struct mu_str from;     /**< prefix; unset with regex */
+    struct mu_str from; /**< prefix; unset with regex */
     struct mu_regex *regex;
-    struct mu_str to;       /**< unset for a redirect status without a target */
-    enum mu_status status;  /**< redirects */
+    struct mu_str to;      /**< unset for a redirect status without a target */
+    enum mu_status status; /**< redirects */
 };
 
 struct alias_list {
@@ -22,14 +22,14 @@ struct alias_list {
 };
 
 struct alias_conf {
-    struct alias_list aliases;       /**< server level */
-    struct alias_list redirects;     /**< server level */
-    struct alias_list dir_redirects; /**< directories and locations */
+    struct alias_list aliases;               /**< server level */
+    struct alias_list redirects;             /**< server level */
+    struct alias_list dir_redirects;         /**< directories and locations */
     const struct alias_entry *here_alias;    /**< Alias in a <Location> */
     const struct alias_entry *here_redirect; /**< Redirect in a <Location> */
-    struct mu_str here_prefix;       /**< the location here_alias was written in */
-    bool is_relative;                /**< RedirectRelative */
-    bool keeps_path;                 /**< AliasPreservePath */
+    struct mu_str here_prefix;               /**< the location here_alias was written in */
+    bool is_relative;                        /**< RedirectRelative */
+    bool keeps_path;                         /**< AliasPreservePath */
 };
 
 extern struct mu_module mu_module_alias;
@@ -116,8 +116,9 @@ static void warn_if_shadowed(struct mu_cmd *cmd, const struct alias_list *l,
 {
     for (size_t i = 0; i < l->n; i++) {
         const struct alias_entry *o = l->v[i];
-        bool is_hidden = o->regex ? mu_regex_match(o->regex, e->from, &(struct mu_match){ 0 }) == MU_OK
-                                  : prefix_match(e->from, o->from) > 0;
+        bool is_hidden = o->regex
+                             ? mu_regex_match(o->regex, e->from, &(struct mu_match){ 0 }) == MU_OK
+                             : prefix_match(e->from, o->from) > 0;
 
         if (is_hidden) {
             mu_cmd_warn(cmd, "%s %.*s will probably never match: it overlaps an earlier %s",
@@ -163,7 +164,8 @@ static enum mu_rc set_alias(struct mu_cmd *cmd, void *conf, const struct mu_str 
     return list_push(cmd->arena, &c->aliases, e);
 }
 
-static enum mu_rc set_alias_match(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+static enum mu_rc set_alias_match(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                  size_t n)
 {
     struct alias_conf *c = conf;
     struct alias_entry *e = entry_new(cmd);
@@ -237,9 +239,9 @@ static enum mu_rc add_redirect(struct mu_cmd *cmd, struct alias_conf *c, enum mu
         return MU_OK;
     }
     if (n != wanted)
-        return mu_cmd_error(cmd, "%s with status %d takes %s, found %zu", cmd->directive->name,
-                            (int)status,
-                            wanted == 2 ? "a URL path and a target" : "a URL path and no target", n);
+        return mu_cmd_error(
+            cmd, "%s with status %d takes %s, found %zu", cmd->directive->name, (int)status,
+            wanted == 2 ? "a URL path and a target" : "a URL path and no target", n);
     if (is_regex) {
         if (entry_regex(cmd, e, args[0]) != MU_OK)
             return MU_BAD;
@@ -267,8 +269,10 @@ static enum mu_rc set_redirect(struct mu_cmd *cmd, void *conf, const struct mu_s
         args++;
         n--;
     } else if (n == 3) {
-        return mu_cmd_error(cmd, "'%.*s' is no redirect status: permanent, temp, seeother, gone or "
-                                 "a number from 300 to 599", MU_FMT(args[0]));
+        return mu_cmd_error(cmd,
+                            "'%.*s' is no redirect status: permanent, temp, seeother, gone or "
+                            "a number from 300 to 599",
+                            MU_FMT(args[0]));
     }
     return add_redirect(cmd, conf, status, args, n, is_regex);
 }
@@ -347,9 +351,10 @@ static enum mu_status answer_redirect(struct mu_req *r, const struct alias_conf 
     if (!is_redirect(status))
         return status;
     if (!mu_str_starts(to, MU_S("/")) && !has_scheme(to)) {
-        MU_LOG(&r->log, "alias", MU_LOG_ERR, "MU1000",
-               "cannot redirect '%.*s' to '%.*s': that is neither a URL nor a path that begins with '/'",
-               MU_FMT(r->path), MU_FMT(to));
+        MU_LOG(
+            &r->log, "alias", MU_LOG_ERR, "MU1000",
+            "cannot redirect '%.*s' to '%.*s': that is neither a URL nor a path that begins with '/'",
+            MU_FMT(r->path), MU_FMT(to));
         return MU_500_INTERNAL_SERVER_ERROR;
     }
     if (mu_str_starts(to, MU_S("/")) && !c->is_relative)
@@ -394,6 +399,8 @@ static enum mu_status translate(struct mu_req *r, const void *conf)
 
     if (!mu_str_starts(r->path, MU_S("/")))
         return MU_STATUS_NONE;
+    if (c->here_redirect) /* in front of access control, as in httpd */
+        return answer_redirect(r, c, c->here_redirect->status, c->here_redirect->to);
     s = try_redirects(r, c, &c->redirects);
     if (s != MU_STATUS_NONE)
         return s;
@@ -431,7 +438,7 @@ static bool wants_translate(const void *conf)
 {
     const struct alias_conf *c = conf;
 
-    return c->aliases.n || c->redirects.n || c->here_alias;
+    return c->aliases.n || c->redirects.n || c->here_alias || c->here_redirect;
 }
 
 static bool wants_fixup(const void *conf)
@@ -479,9 +486,6 @@ static const struct mu_directive directives[] = {
     MU_DIR_END
 };
 
-MU_MODULE(alias,
-          .conf_size = sizeof(struct alias_conf),
-          .directives = directives,
-          .merge = merge,
+MU_MODULE(alias, .conf_size = sizeof(struct alias_conf), .directives = directives, .merge = merge,
           .hooks = MU_HOOKS({ MU_PHASE_TRANSLATE, 0, translate, false, wants_translate },
                             { MU_PHASE_FIXUP, 0, fixup, false, wants_fixup }));

@@ -37,9 +37,11 @@ static enum mu_rc set_require(struct mu_cmd *cmd, void *conf, const struct mu_st
     if (!rules || !v)
         return mu_cmd_error(cmd, "out of memory");
     if (!mu_str_ieq(args[0], MU_S("all")))
-        return mu_cmd_error(cmd, "found 'Require %.*s', allowed are 'Require all granted' and "
-                                 "'Require all denied': this version knows no other provider, and "
-                                 "ignoring one would change who may see what", MU_FMT(args[0]));
+        return mu_cmd_error(cmd,
+                            "found 'Require %.*s', allowed are 'Require all granted' and "
+                            "'Require all denied': this version knows no other provider, and "
+                            "ignoring one would change who may see what",
+                            MU_FMT(args[0]));
     if (n != 2 || (!mu_str_ieq(args[1], MU_S("granted")) && !mu_str_ieq(args[1], MU_S("denied"))))
         return mu_cmd_error(cmd, "'Require all' is followed by granted or denied");
     if (have)
@@ -98,7 +100,8 @@ static enum mu_status authorize(struct mu_req *r, const void *conf)
     if (is_granted(c->rules, MU_METHOD_BIT(m)))
         return MU_STATUS_NONE;
     MU_LOG(&r->log, "authz_core", MU_LOG_ERR, "MU1050",
-           "client denied by server configuration: %.*s", MU_FMT(r->filename.n ? r->filename : r->path));
+           "client denied by server configuration: %.*s",
+           MU_FMT(r->filename.n ? r->filename : r->path));
     return MU_403_FORBIDDEN;
 }
 
@@ -114,15 +117,12 @@ static const struct mu_enum_name merging_names[] = {
 static const struct mu_directive directives[] = {
     MU_DIR_CALL("Require", MU_IN_DIR | MU_OVR_AUTHCFG, 1, -1, set_require,
                 "all granted, or all denied"),
-    MU_DIR_ENUM("AuthMerging", struct authz_conf, merging, MU_IN_DIR | MU_OVR_AUTHCFG, merging_names,
-                "how this section's requirements join those of the outer one"),
+    MU_DIR_ENUM("AuthMerging", struct authz_conf, merging, MU_IN_DIR | MU_OVR_AUTHCFG,
+                merging_names, "how this section's requirements join those of the outer one"),
     MU_DIR_REFUSED("AuthzProviderAlias", MU_IN_SERVER,
                    "this version has no authorization providers but 'all'"),
     MU_DIR_END
 };
 
-MU_MODULE(authz_core,
-          .conf_size = sizeof(struct authz_conf),
-          .directives = directives,
-          .merge = merge,
-          .hooks = MU_HOOKS({ MU_PHASE_AUTHZ, 0, authorize, false, is_active }));
+MU_MODULE(authz_core, .conf_size = sizeof(struct authz_conf), .directives = directives,
+          .merge = merge, .hooks = MU_HOOKS({ MU_PHASE_AUTHZ, 0, authorize, false, is_active }));

@@ -55,8 +55,10 @@ static enum mu_rc set_index_redirect(struct mu_cmd *cmd, void *conf, const struc
     else if (mu_str_u64(args[0], &v) && v >= 300 && v < 400)
         c->index_redirect = (int)v;
     else
-        return mu_cmd_error(cmd, "found '%.*s', allowed are on, off, temp, permanent, seeother and "
-                                 "a number from 300 to 399", MU_FMT(args[0]));
+        return mu_cmd_error(cmd,
+                            "found '%.*s', allowed are on, off, temp, permanent, seeother and "
+                            "a number from 300 to 399",
+                            MU_FMT(args[0]));
     return MU_OK;
 }
 
@@ -215,8 +217,5 @@ static const struct mu_directive directives[] = {
     MU_DIR_END
 };
 
-MU_MODULE(dir,
-          .conf_size = sizeof(struct dir_conf),
-          .directives = directives,
-          .init = init,
+MU_MODULE(dir, .conf_size = sizeof(struct dir_conf), .directives = directives, .init = init,
           .hooks = MU_HOOKS({ MU_PHASE_FIXUP, 100, fixup, false, NULL }));

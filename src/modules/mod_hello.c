@@ -5,11 +5,10 @@ struct hello_conf {
     struct mu_str text;
 };
 
-static const struct mu_directive directives[] = {
-    MU_DIR_STR("HelloText", struct hello_conf, text, MU_IN_SERVER | MU_IN_DIR,
-               "Text sent to the client"),
-    MU_DIR_END
-};
+static const struct mu_directive directives[] = { MU_DIR_STR("HelloText", struct hello_conf, text,
+                                                             MU_IN_SERVER | MU_IN_DIR,
+                                                             "Text sent to the client"),
+                                                  MU_DIR_END };
 
 static void init(void *conf)
 {
@@ -24,8 +23,5 @@ static enum mu_status hello(struct mu_req *r, const void *conf)
     return mu_resp_send(r, MU_200_OK, c->text); /* may suspend */
 }
 
-MU_MODULE(hello,
-          .conf_size = sizeof(struct hello_conf),
-          .directives = directives,
-          .init = init,
+MU_MODULE(hello, .conf_size = sizeof(struct hello_conf), .directives = directives, .init = init,
           .handlers = MU_HANDLERS({ "hello", hello, MU_GET | MU_HEAD, false, false }));

@@ -17,7 +17,8 @@ static bool parse_range(struct mu_str s, int64_t *first_ms, int64_t *max_ms, boo
     if (!mu_str_u64(dash < 0 ? s : mu_str_sub(s, 0, (size_t)dash), &lo) || lo > 1000000)
         return false;
     *has_max = dash >= 0;
-    if (*has_max && (!mu_str_u64(mu_str_sub(s, (size_t)dash + 1, s.n), &hi) || hi < lo || hi > 1000000))
+    if (*has_max &&
+        (!mu_str_u64(mu_str_sub(s, (size_t)dash + 1, s.n), &hi) || hi < lo || hi > 1000000))
         return false;
     *first_ms = (int64_t)lo * 1000;
     *max_ms = (int64_t)hi * 1000;
@@ -34,14 +35,17 @@ static enum mu_rc set_stage(struct mu_cmd *cmd, struct reqtimeout_conf *c, struc
     bool has_max;
 
     if (eq < 0)
-        return mu_cmd_error(cmd, "found '%.*s', expected header=…, body=… or handshake=…", MU_FMT(arg));
+        return mu_cmd_error(cmd, "found '%.*s', expected header=…, body=… or handshake=…",
+                            MU_FMT(arg));
     rest = mu_str_sub(arg, (size_t)eq + 1, arg.n);
     if (!mu_str_split(&rest, ',', &range) || !parse_range(range, &first, &most, &has_max))
-        return mu_cmd_error(cmd, "found '%.*s', expected seconds such as 20 or 20-40", MU_FMT(range));
+        return mu_cmd_error(cmd, "found '%.*s', expected seconds such as 20 or 20-40",
+                            MU_FMT(range));
     while (mu_str_split(&rest, ',', &opt)) {
-        if (!mu_str_istarts(opt, MU_S("MinRate=")) || !mu_str_u64(mu_str_sub(opt, 8, opt.n), &rate) ||
-            rate == 0 || rate > UINT32_MAX)
-            return mu_cmd_error(cmd, "found '%.*s', expected MinRate=<bytes a second>", MU_FMT(opt));
+        if (!mu_str_istarts(opt, MU_S("MinRate=")) ||
+            !mu_str_u64(mu_str_sub(opt, 8, opt.n), &rate) || rate == 0 || rate > UINT32_MAX)
+            return mu_cmd_error(cmd, "found '%.*s', expected MinRate=<bytes a second>",
+                                MU_FMT(opt));
     }
     if (has_max && !rate)
         return mu_cmd_error(cmd, "a range of seconds needs MinRate");
@@ -65,8 +69,11 @@ static enum mu_rc set_stage(struct mu_cmd *cmd, struct reqtimeout_conf *c, struc
 static void init(void *conf)
 {
     *(struct reqtimeout_conf *)conf = (struct reqtimeout_conf){
-        .t = { .header_ms = 20000, .header_max_ms = 40000, .header_rate = 500,
-               .body_ms = 20000, .body_rate = 500 },
+        .t = { .header_ms = 20000,
+               .header_max_ms = 40000,
+               .header_rate = 500,
+               .body_ms = 20000,
+               .body_rate = 500 },
     };
 }
 
@@ -105,14 +112,11 @@ static const struct mu_read_timeouts *timeouts(const void *conf)
 }
 
 static const struct mu_directive directives[] = {
-    MU_DIR_CALL("RequestReadTimeout", MU_IN_SERVER, 1, 3, set_timeouts,
-                "header=20-40,MinRate=500 body=20,MinRate=500: seconds, their extension, bytes a second"),
+    MU_DIR_CALL(
+        "RequestReadTimeout", MU_IN_SERVER, 1, 3, set_timeouts,
+        "header=20-40,MinRate=500 body=20,MinRate=500: seconds, their extension, bytes a second"),
     MU_DIR_END
 };
 
-MU_MODULE(reqtimeout,
-          .conf_size = sizeof(struct reqtimeout_conf),
-          .directives = directives,
-          .init = init,
-          .merge = merge,
-          .read_timeouts = timeouts);
+MU_MODULE(reqtimeout, .conf_size = sizeof(struct reqtimeout_conf), .directives = directives,
+          .init = init, .merge = merge, .read_timeouts = timeouts);

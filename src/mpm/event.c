@@ -1,9 +1,10 @@
 /*
- * event: listener threads, each an epoll reactor that accepts and serves as many connections as there are descriptors,
- * and ThreadsPerChild worker threads that blocking work is offloaded to. The first listener is the main thread; it also
- * hears the supervisor and publishes how busy the child is. Listeners share nothing but counters; orders to the others
- * are posted to their reactors. A listener that holds far more connections than its siblings, in this child or in
- * others, steps back behind them in the kernel's queue after each accept.
+ * event: listener threads, each an epoll reactor that accepts and serves as many connections as
+ * there are descriptors, and ThreadsPerChild worker threads that blocking work is offloaded to. The
+ * first listener is the main thread; it also hears the supervisor and publishes how busy the child
+ * is. Listeners share nothing but counters; orders to the others are posted to their reactors. A
+ * listener that holds far more connections than its siblings, in this child or in others, steps
+ * back behind them in the kernel's queue after each accept.
  */
 #include "mpm/gate.h"
 #include "mpm/numbers.h"
@@ -68,8 +69,8 @@ struct events {
     uint32_t n, started, threads;
     enum mu_stop stopping;
     _Atomic uint64_t served;
-    uint32_t away,
-        ended; /* listeners that watch no sockets, threads that are through (first listener's thread) */
+    /* listeners that watch no sockets; threads that are through (first listener's thread) */
+    uint32_t away, ended;
     struct mu_post enough;
     _Atomic bool is_enough;
 
@@ -170,7 +171,8 @@ static uint32_t load(const _Atomic uint32_t *v)
     return atomic_load_explicit(v, memory_order_relaxed);
 }
 
-/* What a listener beside this one holds: in this child exactly, in others as their scoreboard claims. */
+/* What a listener beside this one holds: in this child exactly, in others as their scoreboard
+ * claims. */
 static uint32_t siblings_average(struct listener *l)
 {
     struct events *e = l->all;
@@ -245,7 +247,8 @@ static bool may_accept(struct mu_gate *g)
     return false;
 }
 
-/* The first listener stays until the others are through: it is the one that hears the supervisor. */
+/* The first listener stays until the others are through: it is the one that hears the
+ * supervisor. */
 static void end_if_empty(struct listener *l)
 {
     const struct events *e = l->all;
@@ -279,7 +282,8 @@ static void on_accept(struct mu_gate *g, int fd, const struct mu_listener *from,
     atomic_fetch_add_explicit(&e->served, 1, memory_order_relaxed);
     if (mu_conn_open(&l->host, fd, from, peer) != MU_OK)
         count(l, UINT32_MAX);
-    /* This connection woke nobody else, so it was taken; but the next ones shall. Watching anew queues behind them. */
+    /* This connection woke nobody else, so it was taken; but the next ones shall. Watching anew
+     * queues behind them. */
     if (is_far_ahead(l))
         mu_gate_rest(g, SKIP_MS);
     if (!has_enough(e))
@@ -327,7 +331,8 @@ static void on_tick(struct mu_timer *t)
         publish(l->all);
 }
 
-/* In the first listener: one more no longer watches the sockets. The last one's copies can be closed. */
+/* In the first listener: one more no longer watches the sockets. The last one's copies can be
+ * closed. */
 static void note_gone(void *arg)
 {
     struct events *e = arg;

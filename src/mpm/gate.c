@@ -1,7 +1,8 @@
 /*
- * gate: accepting connections, once for all MPMs. What an accept may fail with is sorted here: a client that left
- * meanwhile is nothing; a lack of descriptors or memory closes the gate until a connection ends (a level-triggered
- * socket would otherwise spin); all else is logged and tried again a little later.
+ * gate: accepting connections, once for all MPMs. What an accept may fail with is sorted here: a
+ * client that left meanwhile is nothing; a lack of descriptors or memory closes the gate until a
+ * connection ends (a level-triggered socket would otherwise spin); all else is logged and tried
+ * again a little later.
  */
 #include "mpm/gate.h"
 

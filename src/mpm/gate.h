@@ -1,4 +1,5 @@
-/* What the MPMs share inside a child: the listening sockets on a reactor, and the supervisor's stop request. */
+/* What the MPMs share inside a child: the listening sockets on a reactor, and the supervisor's stop
+ * request. */
 #ifndef MU_MPM_GATE_H
 #define MU_MPM_GATE_H
 
@@ -13,11 +14,17 @@ struct mu_gate_door {
     struct mu_gate *gate;
 };
 
-/** The listening sockets of a child, watched by one reactor; one accept for each wake-up of a socket. */
+/**
+ * The listening sockets of a child, watched by one reactor; one accept for each wake-up of a
+ * socket.
+ */
 struct mu_gate {
     const struct mu_child *child;
     void *mpm;
-    /** Asked before each accept; false leaves the connection in the backlog. May pause the gate. NULL: always. */
+    /**
+     * Asked before each accept; false leaves the connection in the backlog. May pause the gate.
+     * NULL: always.
+     */
     bool (*may_accept)(struct mu_gate *g);
     /** A connection: non-blocking, close-on-exec. Takes over fd. */
     void (*on_accept)(struct mu_gate *g, int fd, const struct mu_listener *l,
@@ -34,7 +41,10 @@ struct mu_gate {
     int64_t logged_ms; /**< when it was last said that descriptors run out */
 };
 
-/** Watch the child's listeners on the calling thread's reactor, paused. The fields above the line are filled in. */
+/**
+ * Watch the child's listeners on the calling thread's reactor, paused. The fields above the line
+ * are filled in.
+ */
 MU_NODISCARD enum mu_rc mu_gate_open(struct mu_gate *g, struct mu_reactor *r);
 void mu_gate_pause(struct mu_gate *g);
 void mu_gate_resume(struct mu_gate *g);
@@ -43,14 +53,18 @@ void mu_gate_rest(struct mu_gate *g, int64_t ms);
 /** A connection was closed: if descriptors had run out, there is one again. */
 void mu_gate_relieve(struct mu_gate *g);
 /**
- * Before a graceful close: one more accept for each socket. A connection wakes one process of those that share the
- * socket; the one that came while this process was asked to stop may have woken nobody else.
+ * Before a graceful close: one more accept for each socket. A connection wakes one process of those
+ * that share the socket; the one that came while this process was asked to stop may have woken
+ * nobody else.
  */
 void mu_gate_last_call(struct mu_gate *g);
 /** Watch no more, for good. The sockets stay open. Repeating is harmless. */
 void mu_gate_close(struct mu_gate *g);
 
-/** The supervisor's stop request on a reactor: on_stop is called once for each step (graceful, then now). */
+/**
+ * The supervisor's stop request on a reactor: on_stop is called once for each step (graceful, then
+ * now).
+ */
 struct mu_stop_watch {
     struct mu_io io;
     struct mu_timer

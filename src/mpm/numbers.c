@@ -1,6 +1,7 @@
 /*
- * numbers: httpd's rules for its MPM directives. Every value that httpd would change is changed here, to the same
- * number, with a warning that names both; nothing is refused for being too large or too small.
+ * numbers: httpd's rules for its MPM directives. Every value that httpd would change is changed
+ * here, to the same number, with a warning that names both; nothing is refused for being too large
+ * or too small.
  */
 #include "mpm/numbers.h"
 

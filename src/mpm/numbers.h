@@ -9,7 +9,10 @@
 #define MU_UNSET INT64_MIN
 
 enum {
-    /** MaxFibers at most: a stack and its guard page are two of the 65,530 mappings the kernel allows (vm.max_map_count). */
+    /**
+     * MaxFibers at most: a stack and its guard page are two of the 65,530 mappings the kernel
+     * allows (vm.max_map_count).
+     */
     MU_MAX_FIBERS = 30000,
     MU_MAX_FIBERS_DEFAULT = 16000,
 };
@@ -52,14 +55,19 @@ struct mu_mpm_numbers {
 /** All unset, but what has 0 as its default. */
 void mu_mpm_numbers_init(struct mu_mpm_numbers *n);
 
-/** What a number becomes: `unset` when nothing was said, else within [lo, hi], with a warning when it was not. */
+/**
+ * What a number becomes: `unset` when nothing was said, else within [lo, hi], with a warning when
+ * it was not.
+ */
 uint32_t mu_mpm_number(struct mu_config *config, const char *directive, int64_t written,
                        uint32_t unset, uint32_t lo, uint32_t hi);
 
 /** What one of a process's `reactors` gets of MaxFibers; one at least. */
 uint32_t mu_mpm_fibers(const struct mu_mpm_numbers *n, uint32_t reactors);
 
-/** The limits of worker and event; `thread_limit_max` is the MPM's own upper bound of ThreadLimit. */
+/**
+ * The limits of worker and event; `thread_limit_max` is the MPM's own upper bound of ThreadLimit.
+ */
 void mu_mpm_thread_limits(struct mu_config *config, const struct mu_mpm_numbers *n,
                           uint32_t thread_limit_max, struct mu_mpm_limits *out);
 

@@ -1,7 +1,8 @@
 /*
- * prefork: one process serves one connection at a time. Its reactor has the single-connection backend; while a
- * connection is served the listening sockets are left alone, so other processes get what arrives. With Mutex
- * mpm-accept the lock is held from waiting to accepting. Blocking work runs in place, on a big stack.
+ * prefork: one process serves one connection at a time. Its reactor has the single-connection
+ * backend; while a connection is served the listening sockets are left alone, so other processes
+ * get what arrives. With Mutex mpm-accept the lock is held from waiting to accepting. Blocking work
+ * runs in place, on a big stack.
  */
 #include "mpm/gate.h"
 #include "mpm/numbers.h"

@@ -1,8 +1,9 @@
 /*
- * worker: one listener thread, ThreadsPerChild worker threads with a single-connection reactor each. The listener
- * accepts only while a worker is idle, so what cannot be served waits in the backlog, where another process may take
- * it. An accepted socket is handed to the worker that became idle last (its caches are the warmest) by a post to its
- * reactor. The stack of idle workers and the flags beside it are the only things the threads share.
+ * worker: one listener thread, ThreadsPerChild worker threads with a single-connection reactor
+ * each. The listener accepts only while a worker is idle, so what cannot be served waits in the
+ * backlog, where another process may take it. An accepted socket is handed to the worker that
+ * became idle last (its caches are the warmest) by a post to its reactor. The stack of idle workers
+ * and the flags beside it are the only things the threads share.
  */
 #include "mpm/gate.h"
 #include "mpm/numbers.h"
@@ -117,7 +118,8 @@ static void become_idle(struct worker *me)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* On the listener's thread: the worker that became idle last, or NULL; then a worker that does will post. */
+/* On the listener's thread: the worker that became idle last, or NULL; then a worker that does will
+ * post. */
 static struct worker *take_idle(struct workers *w)
 {
     struct worker *me;
@@ -133,7 +135,8 @@ static struct worker *take_idle(struct workers *w)
     return me;
 }
 
-/* Is there an idle worker? With `wants_post` the listener is going to sleep, and wants to be told of the next one. */
+/* Is there an idle worker? With `wants_post` the listener is going to sleep, and wants to be told
+ * of the next one. */
 static bool has_idle(struct workers *w, bool wants_post)
 {
     bool has;
@@ -282,7 +285,8 @@ static void give_lock(struct workers *w)
     w->has_lock = false;
 }
 
-/* One step of the listener: the gate is open exactly while a worker is idle and the accept lock, if any, is held. */
+/* One step of the listener: the gate is open exactly while a worker is idle and the accept lock, if
+ * any, is held. */
 static void listen_once(struct workers *w)
 {
     uint64_t before = w->served;

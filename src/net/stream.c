@@ -1,7 +1,7 @@
 /*
- * stream: the ends of a transport's life. What is called for every read and write is inline in stream.h; a plain
- * socket has no operations of its own, so this file is all there is besides. A closed stream is a plain one
- * whose descriptor is -1.
+ * stream: the ends of a transport's life. What is called for every read and write is inline in
+ * stream.h; a plain socket has no operations of its own, so this file is all there is besides. A
+ * closed stream is a plain one whose descriptor is -1.
  */
 #include "net/stream.h"
 

@@ -1,7 +1,8 @@
-/* A stream of bytes to a peer: a plain socket, or something that wraps one (TLS) behind a small vtable.
+/* A stream of bytes to a peer: a plain socket, or something that wraps one (TLS) behind a small
+ * vtable.
  *
- * The plain case costs one predictable branch over the engine's own calls. All calls try once and never wait;
- * they return what mu_try_read and its kin return.
+ * The plain case costs one predictable branch over the engine's own calls. All calls try once and
+ * never wait; they return what mu_try_read and its kin return.
  */
 #ifndef MU_NET_STREAM_H
 #define MU_NET_STREAM_H

@@ -15,10 +15,11 @@ struct mu_conn_host {
     struct mu_reactor *reactor;
     const struct mu_config *config;
     struct mu_score_child *score;
-    struct mu_score_slot *slots; /**< worker, prefork: this worker's one; event: the child's array */
+    /** worker, prefork: this worker's one; event: the child's array */
+    struct mu_score_slot *slots;
     uint32_t slots_n;
-    bool is_single;              /**< one connection at a time: its state is the slot's state */
-    void *mpm;                   /**< the MPM's own */
+    bool is_single; /**< one connection at a time: its state is the slot's state */
+    void *mpm;      /**< the MPM's own */
     void (*on_closed)(struct mu_conn_host *h); /**< a connection ended (reactor context) */
 
     /* The server room's own: counts, lists, the drain flag. */
@@ -35,21 +36,24 @@ void mu_conn_host_fini(struct mu_conn_host *h);
 
 /**
  * Serve an accepted socket: a first read is tried at once, then the reactor goes on.
- * Returns: MU_NOMEM (the descriptor is closed) or MU_OK; h->on_closed is called exactly once later (or during
- *          the call) when MU_OK was or will be returned.
+ * Returns: MU_NOMEM (the descriptor is closed) or MU_OK; h->on_closed is called exactly once later
+ *          (or during the call) when MU_OK was or will be returned.
  * Context: reactor thread, no fiber.
  */
 MU_NODISCARD enum mu_rc mu_conn_open(struct mu_conn_host *h, int fd, const struct mu_listener *l,
                                      const struct mu_addr *peer);
 /**
- * Graceful end: idle connections are closed (once nothing more arrived on them), running requests are
- * answered with Connection: close, unfinished heads may finish. Repeating is harmless.
+ * Graceful end: idle connections are closed (once nothing more arrived on them), running requests
+ * are answered with Connection: close, unfinished heads may finish. Repeating is harmless.
  */
 void mu_conn_host_drain(struct mu_conn_host *h);
 /** Abort everything now: fibers are cancelled, sockets closed. */
 void mu_conn_host_abort(struct mu_conn_host *h);
 
-/** Once in the supervisor after mu_config_load: vhost routing, derived data. Reports errors; MU_BAD when there were. */
+/**
+ * Once in the supervisor after mu_config_load: vhost routing, derived data. Reports errors; MU_BAD
+ * when there were.
+ */
 MU_NODISCARD enum mu_rc mu_server_prepare(struct mu_config *config);
 /** Once in each child before serving (after privileges are dropped), and at its end. */
 MU_NODISCARD enum mu_rc mu_server_child_start(struct mu_config *config, struct mu_scoreboard *sb);

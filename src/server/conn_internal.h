@@ -73,7 +73,8 @@ void mu_conn_count(struct mu_conn *c, enum mu_conn_class as, char state);
 bool mu_conn_is_torn(const struct mu_conn *c);
 
 /**
- * A new exchange of `size` bytes (a struct that begins with mu_exchange) in `a`: addresses, time, defaults.
+ * A new exchange of `size` bytes (a struct that begins with mu_exchange) in `a`: addresses, time,
+ * defaults.
  * Returns: NULL when out of memory (the arena stays the caller's).
  */
 struct mu_exchange *mu_exchange_create(struct mu_conn *c, struct mu_arena *a, size_t size,

@@ -1,7 +1,7 @@
 /* The core module: httpd's core directives, their defaults and their merging.
  *
- * Everything the server room itself is told by the configuration is a field of struct mu_core_conf. The table of
- * what is supported, accepted or refused, and why, for people is docs/core.md.
+ * Everything the server room itself is told by the configuration is a field of struct mu_core_conf.
+ * The table of what is supported, accepted or refused, and why, for people is docs/core.md.
  */
 #include "core_set.h"
 #include "room.h"

@@ -208,8 +208,8 @@ enum mu_rc mu_core_set_error_document(struct mu_cmd *cmd, void *conf, const stru
     uint64_t status;
     size_t k = 0;
 
-    if (!mu_str_u64(args[0], &status) || status < 400 || status > 599)
-        return mu_cmd_error(cmd, "'%.*s' is no status from 400 to 599", MU_FMT(args[0]));
+    if (!mu_str_u64(args[0], &status) || status > 599 || !mu_status_line((enum mu_status)status).p)
+        return mu_cmd_error(cmd, "'%.*s' is no status that HTTP knows", MU_FMT(args[0]));
     if (text.n && text.p[0] == '"') /* the old way: a lone quote in front */
         text = mu_str_sub(text, 1, text.n);
     if (status == 401 && document_kind(text) == MU_ERRDOC_URL) {

@@ -300,7 +300,7 @@ static const struct mu_error_document *find_document(struct mu_req *r)
 
 static enum mu_status use_document(struct mu_req *r, const struct mu_error_document *d)
 {
-    struct mu_str path = d->value, query = MU_STR_NULL;
+    struct mu_str path = d->value, query = MU_STR_NULL, location;
     ssize_t q;
 
     if (d->kind == MU_ERRDOC_TEXT) {
@@ -317,7 +317,9 @@ static enum mu_status use_document(struct mu_req *r, const struct mu_error_docum
         query = mu_str_sub(path, (size_t)q + 1, path.n);
         path = mu_str_sub(path, 0, (size_t)q);
     }
-    reset_fields(r);
+    location = reset_fields(r);
+    if (location.n) /* of a redirect it stays, whatever page goes with it */
+        (void)!mu_headers_set(r->arena, &r->out_always, MU_S("Location"), location);
     return mu_error_redirect(r, path, query);
 }
 

@@ -84,7 +84,10 @@ struct mu_exchange *mu_exchange_create(struct mu_conn *c, struct mu_arena *a, si
     return x;
 }
 
-/** The Host in lower case, which it nearly always is already; of an IPv6 address without the brackets. */
+/**
+ * The Host in lower case, which it nearly always is already; of an IPv6 address without the
+ * brackets.
+ */
 static enum mu_rc take_host(struct mu_exchange *x, struct mu_str host)
 {
     if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
@@ -119,19 +122,30 @@ enum mu_rc mu_exchange_take_head(struct mu_exchange *x, const struct mu_h1_head 
     return take_host(x, head->host);
 }
 
-/** Copy into a scoreboard text; readers terminate it themselves. */
+/**
+ * Copy into a scoreboard text, whose room is a multiple of words. Others may be reading it: relaxed stores, which
+ * cost nothing; what they get may be torn, and they terminate it themselves.
+ */
 static void put_text(char *to, size_t cap, struct mu_str s)
 {
     size_t n = s.n < cap - 1 ? s.n : cap - 1;
+    size_t i = 0;
+    uint64_t word;
 
-    if (n > 0)
-        memcpy(to, s.p, n);
-    to[n] = '\0';
+    for (; n - i >= sizeof(word); i += sizeof(word)) {
+        memcpy(&word, s.p + i, sizeof(word));
+        __atomic_store_n((uint64_t *)(void *)(to + i), word, __ATOMIC_RELAXED);
+    }
+    word = 0;
+    if (n > i)
+        memcpy(&word, s.p + i, n - i);
+    __atomic_store_n((uint64_t *)(void *)(to + i), word, __ATOMIC_RELAXED);
 }
+static_assert(offsetof(struct mu_score_slot, client) % sizeof(uint64_t) == 0, "put_text stores words");
 
 /**
- * Claim a free slot ('_') of the child's array; several reactors of a child share it. The search is bounded: a
- * child with more running requests than slots counts the rest in `over_`.
+ * Claim a free slot ('_') of the child's array; several reactors of a child share it. The search is
+ * bounded: a child with more running requests than slots counts the rest in `over_`.
  */
 static struct mu_score_slot *claim_slot(struct mu_conn_host *h)
 {

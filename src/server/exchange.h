@@ -1,7 +1,8 @@
-/* An exchange: one request and its answer, over whatever protocol. HTTP/1 has one at a time, HTTP/2 many.
+/* An exchange: one request and its answer, over whatever protocol. HTTP/1 has one at a time, HTTP/2
+ * many.
  *
- * The protocol side (conn.c, h1_conn.c) makes it, feeds the body, takes the answer; the request side
- * (process.c and what it calls) runs on the exchange's fiber. They meet here and nowhere else.
+ * The protocol side (conn.c, h1_conn.c) makes it, feeds the body, takes the answer; the request
+ * side (process.c and what it calls) runs on the exchange's fiber. They meet here and nowhere else.
  */
 #ifndef MU_SERVER_EXCHANGE_H
 #define MU_SERVER_EXCHANGE_H
@@ -11,23 +12,28 @@
 
 struct mu_exchange;
 
-/** What a protocol does for its exchanges. Called on the exchange's fiber (offloaded code is brought home first). */
+/**
+ * What a protocol does for its exchanges. Called on the exchange's fiber (offloaded code is brought
+ * home first).
+ */
 struct mu_exchange_ops {
     /**
-     * Take body bytes of the answer; the first call (or end) sends the head made from mu_exchange_answer(x). The last in
-     * the filter chain. Borrowed chunks (not is_exchange_owned) are used up before it returns.
-     * With is_last the protocol may return MU_OK with owned chunks unsent: it flushes them by itself.
+     * Take body bytes of the answer; the first call (or end) sends the head made from
+     * mu_exchange_answer(x). The last in the filter chain. Borrowed chunks (not is_exchange_owned)
+     * are used up before it returns. With is_last the protocol may return MU_OK with owned chunks
+     * unsent: it flushes them by itself.
      * Returns: MU_OK, MU_GONE, MU_TIMEOUT, MU_NOMEM.
      */
-    enum mu_rc (*write)(struct mu_exchange *x, const struct mu_chunk *chunks, size_t n, bool is_last);
+    enum mu_rc (*write)(struct mu_exchange *x, const struct mu_chunk *chunks, size_t n,
+                        bool is_last);
     /** As mu_body_read, without the limit. */
     enum mu_rc (*body_read)(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
     /** An interim answer (100, 103). */
     enum mu_rc (*interim)(struct mu_exchange *x, enum mu_status status, const struct mu_headers *h);
     /**
-     * After a write with must_not_wait: what the client did not take becomes the exchange's own (memory, then a
-     * temporary file). On the worker thread that wrote, so the disk may be waited for. NULL: must_not_wait is not
-     * understood, every write waits.
+     * After a write with must_not_wait: what the client did not take becomes the exchange's own
+     * (memory, then a temporary file). On the worker thread that wrote, so the disk may be waited
+     * for. NULL: must_not_wait is not understood, every write waits.
      */
     enum mu_rc (*keep)(struct mu_exchange *x);
 };
@@ -39,26 +45,27 @@ struct mu_exchange {
     struct mu_conn_host *host;
     struct mu_fiber *fiber;
     struct mu_score_slot *slot;
-    struct mu_str raw_path;   /**< as in the target, still encoded; "*" for OPTIONS * */
-    enum mu_status bad;       /**< set when the head was refused: answer this and close */
-    const char *bad_reason;   /**< for the log */
-    bool expects_continue;    /**< 100 Continue is awaited and was not sent */
+    struct mu_str raw_path; /**< as in the target, still encoded; "*" for OPTIONS * */
+    enum mu_status bad;     /**< set when the head was refused: answer this and close */
+    const char *bad_reason; /**< for the log */
+    bool expects_continue;  /**< 100 Continue is awaited and was not sent */
     bool is_head_sent;
-    bool is_ended;            /**< the last chunk was taken */
-    bool is_aborted;          /**< the client left or an error cut the answer short */
-    bool wants_close;         /**< no further request on this connection */
-    bool must_not_wait;       /**< the writer is a worker thread: a slow client must not hold it */
+    bool is_ended;      /**< the last chunk was taken */
+    bool is_aborted;    /**< the client left or an error cut the answer short */
+    bool wants_close;   /**< no further request on this connection */
+    bool must_not_wait; /**< the writer is a worker thread: a slow client must not hold it */
     /**
-     * The protocol knows that the request had begun to arrive when this turn of the reactor began (its readiness was
-     * reported, and it is the first since): what was seen of the file system in this turn is then no older than it.
+     * The protocol knows that the request had begun to arrive when this turn of the reactor began
+     * (its readiness was reported, and it is the first since): what was seen of the file system in
+     * this turn is then no older than it.
      */
     bool was_waiting;
     uint64_t wire_in, wire_out; /**< bytes of this exchange, framing included */
-    int64_t first_byte_us;    /**< monotonic, 0 = not sent yet; only when timing is asked for */
-    uint64_t body_taken;      /**< request body bytes given to the handler (LimitRequestBody) */
-    struct mu_buf gather;     /**< small writes of mu_resp_write */
-    struct mu_req *gather_req; /**< whose filters they go through */
-    struct mu_peer peer;      /**< what req.peer points to; its texts are in peer_text */
+    int64_t first_byte_us;      /**< monotonic, 0 = not sent yet; only when timing is asked for */
+    uint64_t body_taken;        /**< request body bytes given to the handler (LimitRequestBody) */
+    struct mu_buf gather;       /**< small writes of mu_resp_write */
+    struct mu_req *gather_req;  /**< whose filters they go through */
+    struct mu_peer peer;        /**< what req.peer points to; its texts are in peer_text */
     char peer_text[2][56];
     struct mu_collected_body *collected; /**< the request body, once mu_body_collect has read it */
 };
@@ -85,43 +92,54 @@ static inline struct mu_req *mu_exchange_answer(struct mu_exchange *x)
 /* ---- request side, called by protocols ---- */
 
 /**
- * Answer x: choose the virtual host, decode the path, run phases and handler, make error answers. When it
- * returns, x->is_ended or x->is_aborted. Context: x's fiber.
+ * Answer x: choose the virtual host, decode the path, run phases and handler, make error answers.
+ * When it returns, x->is_ended or x->is_aborted. Context: x's fiber.
  */
 MU_MAY_SUSPEND void mu_process_exchange(struct mu_exchange *x);
-/** Log phase; reactor context or fiber; never suspends. The arena is given back by the caller afterwards. */
+/**
+ * Log phase; reactor context or fiber; never suspends. The arena is given back by the caller
+ * afterwards.
+ */
 void mu_log_exchange(struct mu_exchange *x);
-/** The server a connection belongs to before a Host is known (address-based choice, its default). */
-const struct mu_vhost *mu_vhost_for_addr(const struct mu_config *config, const struct mu_addr *local);
+/**
+ * The server a connection belongs to before a Host is known (address-based choice, its default).
+ */
+const struct mu_vhost *mu_vhost_for_addr(const struct mu_config *config,
+                                         const struct mu_addr *local);
 /** Does any log format or module need exact times (mono_us, first_byte_us)? Decided at prepare. */
 bool mu_server_wants_timing(const struct mu_config *config);
 
 /* ---- protocol side, called by the request side ---- */
 
 /**
- * What a protocol has done when mu_process_exchange is called: req holds everything of "What was asked" but `path`
- * (raw_path is to be decoded), with arena, peer, log.client, in; vhost and conf are those of the address;
- * status is 200, content_length and last_modified are -1. `bad` is set for a refused head.
+ * What a protocol has done when mu_process_exchange is called: req holds everything of "What was
+ * asked" but `path` (raw_path is to be decoded), with arena, peer, log.client, in; vhost and conf
+ * are those of the address; status is 200, content_length and last_modified are -1. `bad` is set
+ * for a refused head.
  *
- * What it does when the head is sent (first ops.write): Date and Server; out_always; Last-Modified and ETag from
- * r->last_modified and r->etag (unless `out` has them); `out` in order with Content-Length behind Accept-Ranges
- * (else last) from r->content_length; Keep-Alive, Connection, Transfer-Encoding; Content-Type, Content-Encoding
- * and Content-Language from r's members. 304 and 204 lose the fields that describe a body. The first write being
- * the last one with content_length < 0, the length is known and set. HEAD: the body is counted and dropped.
+ * What it does when the head is sent (first ops.write): Date and Server; out_always; Last-Modified
+ * and ETag from r->last_modified and r->etag (unless `out` has them); `out` in order with
+ * Content-Length behind Accept-Ranges (else last) from r->content_length; Keep-Alive, Connection,
+ * Transfer-Encoding; Content-Type, Content-Encoding and Content-Language from r's members. 304 and
+ * 204 lose the fields that describe a body. The first write being the last one with content_length
+ * < 0, the length is known and set. HEAD: the body is counted and dropped.
  */
 
 /** The peer description of the connection's present exchange. */
 const struct mu_peer *mu_conn_peer(struct mu_conn *c);
-/** The address the client connected to; asked of the kernel once, when the listener is a wildcard. */
+/**
+ * The address the client connected to; asked of the kernel once, when the listener is a wildcard.
+ */
 const struct mu_addr *mu_conn_local(struct mu_conn *c);
 /** The remote address in its compact form (Require ip, mod_remoteip). */
 const struct mu_addr *mu_conn_remote(const struct mu_conn *c);
 /** The server of that address: what mu_vhost_for_addr said when the connection was opened. */
 const struct mu_vhost *mu_conn_vhost(struct mu_conn *c);
 /**
- * Read the whole request body into memory or a temporary file, so that a handler on a worker thread never waits for
- * the client; what goes wrong is told to whoever reads it. Nothing happens without a body, when part of it was read, or
- * where handlers run in place. Call it before a handler is offloaded. Context: fiber.
+ * Read the whole request body into memory or a temporary file, so that a handler on a worker thread
+ * never waits for the client; what goes wrong is told to whoever reads it. Nothing happens without
+ * a body, when part of it was read, or where handlers run in place. Call it before a handler is
+ * offloaded. Context: fiber.
  */
 MU_MAY_SUSPEND void mu_body_collect(struct mu_req *r);
 /** Wanted by the answer or by policy: this connection closes after x. */
@@ -133,14 +151,17 @@ void mu_exchange_close_after(struct mu_exchange *x);
  */
 struct mu_protocol {
     const char *name;
-    size_t conn_size;                     /**< bytes of protocol state kept in the connection */
-    void (*open)(struct mu_conn *c);      /**< right after accept: try a first read */
+    size_t conn_size;                /**< bytes of protocol state kept in the connection */
+    void (*open)(struct mu_conn *c); /**< right after accept: try a first read */
     void (*ready)(struct mu_conn *c, unsigned events);
     void (*timeout)(struct mu_conn *c);
     void (*drain)(struct mu_conn *c);
     void (*abort)(struct mu_conn *c);
 };
-/** The protocol new connections of a listener start with ("http"); tests register theirs by Listen's protocol name. */
+/**
+ * The protocol new connections of a listener start with ("http"); tests register theirs by Listen's
+ * protocol name.
+ */
 void mu_protocol_register(const struct mu_protocol *p);
 
 #endif

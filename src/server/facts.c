@@ -1,4 +1,5 @@
-/* Facts about a request that modules ask for: names and ports of its server, environment, notes, byte counts. */
+/* Facts about a request that modules ask for: names and ports of its server, environment, notes,
+ * byte counts. */
 #include "room.h"
 
 #include <muster/clock.h>

@@ -1,9 +1,11 @@
-/* The file cache: what a name led to (merged configuration, stat), and the small contents and descriptors of files.
+/* The file cache: what a name led to (merged configuration, stat), and the small contents and
+ * descriptors of files.
  *
- * Each thread has a table of its own, so nothing is locked; sums are kept for the process, so that the directives
- * bound a child however many threads it has. An entry is valid as long as a stat says the same as before: dev, ino,
- * size, mode, owner, mtime and ctime in nanoseconds. It is never trusted without one unless CacheRevalidate says so.
- * Entries are counted: the table holds one reference, each exchange that sends from it another.
+ * Each thread has a table of its own, so nothing is locked; sums are kept for the process, so that
+ * the directives bound a child however many threads it has. An entry is valid as long as a stat
+ * says the same as before: dev, ino, size, mode, owner, mtime and ctime in nanoseconds. It is never
+ * trusted without one unless CacheRevalidate says so. Entries are counted: the table holds one
+ * reference, each exchange that sends from it another.
  */
 #include "room.h"
 #include "watch.h"
@@ -22,8 +24,10 @@ enum {
     BUCKETS = 1024, /**< a power of two */
     UNUSED_MS =
         60 *
-        1000, /**< an entry nobody asked for is dropped after that, so deleted files do not linger */
-    WATCH_TRUST_MS = 1000, /**< what inotify does not report is found within that time (see watch.c) */
+        /** an entry nobody asked for is dropped after that, so deleted files do not linger */
+        1000,
+    /** what inotify does not report is found within that time (see watch.c) */
+    WATCH_TRUST_MS = 1000,
     SWEEP_EVERY = 256, /**< look-ups between two looks at the oldest entries */
 };
 
@@ -34,7 +38,8 @@ struct cache {
     struct mu_file_entry *buckets[BUCKETS];
 };
 
-/* Limits and sums of the process. All relaxed: each is a bound of its own, nothing is published through them. */
+/* Limits and sums of the process. All relaxed: each is a bound of its own, nothing is published
+ * through them. */
 static _Atomic uint32_t epoch = 1;
 static _Atomic uint64_t max_entries, max_bytes, max_fds, max_file;
 static _Atomic int64_t trusted_ms;
@@ -136,8 +141,8 @@ static struct cache *cache_make(void)
     return c;
 }
 
-/* This thread's cache, emptied when the configuration is another one. NULL when it is off, or on a worker thread,
- * whose exchanges end elsewhere. */
+/* This thread's cache, emptied when the configuration is another one. NULL when it is off, or on a
+ * worker thread, whose exchanges end elsewhere. */
 static struct cache *cache_get(void)
 {
     uint32_t now =
@@ -219,8 +224,8 @@ static uint64_t turn_now(void)
 }
 
 /*
- * Requests that had begun to arrive before this turn may share one stat of it: it was made after they were sent, so
- * none is answered with an older state than it was sent to.
+ * Requests that had begun to arrive before this turn may share one stat of it: it was made after
+ * they were sent, so none is answered with an older state than it was sent to.
  */
 static bool is_still_true(struct mu_file_entry *e, int64_t now, bool trusts_turn)
 {
@@ -237,7 +242,8 @@ static bool is_still_true(struct mu_file_entry *e, int64_t now, bool trusts_turn
         return true;
     if (watched && e->watched == 0)
         e->is_watchable = mu_watch_path(e->filename);
-    e->watched = e->is_watchable ? watched : UINT64_MAX; /* the stat comes after the watch and its generation */
+    /* the stat comes after the watch and its generation */
+    e->watched = e->is_watchable ? watched : UINT64_MAX;
     if (mu_lookup_stat(e->filename.p, e->follows, true, &fi) != MU_FOUND ||
         !mu_finfo_same(&fi, &e->fi))
         return false;
@@ -284,7 +290,8 @@ void mu_file_forget(struct mu_file_entry *e)
         entry_unlink(own, e);
 }
 
-/* Room for `n` more of `sum`, by dropping own entries from the oldest on. Never the youngest: it is being filled. */
+/* Room for `n` more of `sum`, by dropping own entries from the oldest on. Never the youngest: it is
+ * being filled. */
 static bool make_room(struct cache *c, _Atomic uint64_t *sum, uint64_t n, _Atomic uint64_t *max)
 {
     while (!reserve(sum, n, max)) {

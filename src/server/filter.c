@@ -211,7 +211,7 @@ enum mu_rc mu_resp_write(struct mu_req *r, struct mu_str data)
 
 enum mu_rc mu_resp_printf(struct mu_req *r, const char *fmt, ...)
 {
-    char text[512], *p = text;
+    char text[512], *long_text = NULL;
     enum mu_rc rc;
     va_list ap;
     int n;
@@ -222,16 +222,15 @@ enum mu_rc mu_resp_printf(struct mu_req *r, const char *fmt, ...)
     if (n < 0)
         return MU_BAD;
     if ((size_t)n >= sizeof(text)) {
-        p = mu_alloc_fails() ? NULL : malloc((size_t)n + 1);
-        if (!p)
+        long_text = mu_alloc_fails() ? NULL : malloc((size_t)n + 1);
+        if (!long_text)
             return MU_NOMEM;
         va_start(ap, fmt);
-        (void)vsnprintf(p, (size_t)n + 1, fmt, ap);
+        (void)vsnprintf(long_text, (size_t)n + 1, fmt, ap);
         va_end(ap);
     }
-    rc = mu_resp_write(r, (struct mu_str){ p, (size_t)n });
-    if (p != text)
-        free(p);
+    rc = mu_resp_write(r, (struct mu_str){ long_text ? long_text : text, (size_t)n });
+    free(long_text);
     return rc;
 }
 

@@ -224,7 +224,8 @@ bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait)
         return true;
     if (x->x.expects_continue || x->body.framing == MU_BODY_NONE ||
         (x->body.framing == MU_BODY_LENGTH && x->body.left > SKIP_MAX))
-        return false; /* nobody told the client to send it, or it is more than a new connection costs */
+        /* nobody told the client to send it, or it is more than a new connection costs */
+        return false;
     while (skipped <= SKIP_MAX) {
         size_t got;
         enum mu_rc rc = read_some(x, scrap, sizeof(scrap), &got, may_wait);

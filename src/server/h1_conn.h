@@ -111,7 +111,8 @@ void mu_h1_body_begin(struct mu_h1_exchange *x, const struct mu_h1_head *head);
 /** exchange ops.body_read */
 enum mu_rc mu_h1_body_read(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
 /**
- * Before the next request: skip what the handler left of the body, a bounded amount; waits only when may_wait.
+ * Before the next request: skip what the handler left of the body, a bounded amount; waits only
+ * when may_wait.
  * Returns: false when too much or something broken is left: the connection must close.
  */
 MU_MAY_SUSPEND bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait);
@@ -121,8 +122,8 @@ bool mu_h1_body_end(struct mu_h1_exchange *x);
 /* h1_head.c */
 
 /**
- * Decide delimiter and persistence, and format the answer's head into x's arena, with `room` free bytes behind
- * it. {NULL, 0}: out of memory.
+ * Decide delimiter and persistence, and format the answer's head into x's arena, with `room` free
+ * bytes behind it. {NULL, 0}: out of memory.
  */
 struct mu_str mu_h1_head_make(struct mu_h1_exchange *x, size_t room);
 

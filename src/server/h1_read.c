@@ -210,7 +210,8 @@ static void understand_line(struct mu_conn *c, struct mu_arena *a, struct mu_h1_
     if (line.n > 0)
         text = mu_str_cat(a, line, MU_S("\r\n\r\n"));
     if (text.p)
-        (void)!mu_h1_parse(&parser, &mu_conn_core(c)->h1, a, text.p, text.n, head, &head_len, &status);
+        (void)!mu_h1_parse(&parser, &mu_conn_core(c)->h1, a, text.p, text.n, head, &head_len,
+                           &status);
 }
 
 enum mu_h1_got mu_h1_refuse_head(struct mu_conn *c, enum mu_status status, const char *why)

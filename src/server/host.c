@@ -146,8 +146,8 @@ void mu_conn_host_fini(struct mu_conn_host *h)
 }
 
 /**
- * Call `fn` for each connection there is now. It may close the one it is called for, and by that alone no
- * other; those opened meanwhile stand behind and are not visited.
+ * Call `fn` for each connection there is now. It may close the one it is called for, and by that
+ * alone no other; those opened meanwhile stand behind and are not visited.
  */
 static void for_each_conn(struct mu_conn_host *h, void (*fn)(struct mu_conn *c))
 {

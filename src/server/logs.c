@@ -1,8 +1,9 @@
-/* Logs of the servers: an error log for each ErrorLog, and the files of access logs, opened by the supervisor.
+/* Logs of the servers: an error log for each ErrorLog, and the files of access logs, opened by the
+ * supervisor.
  *
- * Each destination is opened once however many servers name it, so that a log program is started once. Access log
- * lines go out whole, one write a line; buffered ones are gathered per process and go out in one write of whole
- * lines, at the latest when the child ends.
+ * Each destination is opened once however many servers name it, so that a log program is started
+ * once. Access log lines go out whole, one write a line; buffered ones are gathered per process and
+ * go out in one write of whole lines, at the latest when the child ends.
  */
 #include "room.h"
 

@@ -1,8 +1,9 @@
 /* Looking up names in the file system under httpd's rules for symbolic links, by descriptors.
  *
- * What is checked is what is used: a name is resolved by the kernel in one go (openat2) or component by component
- * on O_PATH descriptors, and the answer is about the descriptor, so no rename or link swapped in between matters.
- * openat2 may be missing (old kernels, seccomp filters that answer EPERM or ENOSYS): then the component way does all.
+ * What is checked is what is used: a name is resolved by the kernel in one go (openat2) or
+ * component by component on O_PATH descriptors, and the answer is about the descriptor, so no
+ * rename or link swapped in between matters. openat2 may be missing (old kernels, seccomp filters
+ * that answer EPERM or ENOSYS): then the component way does all.
  */
 #include "room.h"
 
@@ -87,7 +88,8 @@ enum mu_found mu_lookup_fstat(int fd, struct mu_finfo *fi)
     return stat_at(fd, "", AT_EMPTY_PATH, fi);
 }
 
-/* openat2, or -1 with ENOSYS where it is missing; `resolve` loses RESOLVE_CACHED on kernels without it. */
+/* openat2, or -1 with ENOSYS where it is missing; `resolve` loses RESOLVE_CACHED on kernels without
+ * it. */
 static int open_resolved(const char *path, int flags, uint64_t resolve)
 {
     struct open_how how = { .flags = (uint64_t)(unsigned)flags };
@@ -246,7 +248,8 @@ enum mu_found mu_lookup_reopen(int path_fd, int *fd, struct mu_finfo *fi)
     return found;
 }
 
-/* By an O_PATH descriptor of the walk, opened through it only when it is a regular file: a device is not touched. */
+/* By an O_PATH descriptor of the walk, opened through it only when it is a regular file: a device
+ * is not touched. */
 static enum mu_found open_walked(const char *path, int *fd, struct mu_finfo *fi)
 {
     int path_fd;

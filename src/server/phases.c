@@ -1,8 +1,10 @@
-/* Flat hook arrays: which hooks run in which phase under one merged configuration, with their conf at hand.
+/* Flat hook arrays: which hooks run in which phase under one merged configuration, with their conf
+ * at hand.
  *
- * Each merged configuration carries a slot; the arrays are made when it is first used and kept as long as it
- * lives. Two threads may make them at the same time: one wins, the other's are freed. Hooks whose module says that
- * they are of no use under that conf are left out, so a request meets only what acts on it.
+ * Each merged configuration carries a slot; the arrays are made when it is first used and kept as
+ * long as it lives. Two threads may make them at the same time: one wins, the other's are freed.
+ * Hooks whose module says that they are of no use under that conf are left out, so a request meets
+ * only what acts on it.
  */
 #include "room.h"
 

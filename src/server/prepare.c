@@ -1,7 +1,7 @@
 /* Preparing a configuration for serving, and the server room's part of a child's beginning and end.
  *
- * mu_server_prepare runs once after loading, before anything is merged for a request: names, handlers and
- * document roots are derived here, and nothing changes afterwards.
+ * mu_server_prepare runs once after loading, before anything is merged for a request: names,
+ * handlers and document roots are derived here, and nothing changes afterwards.
  */
 #include "room.h"
 #include "watch.h"
@@ -125,8 +125,7 @@ static bool any_wants_timing(const struct mu_config *config)
         if (config->modules[i]->wants_timing)
             return true;
     }
-    return core_of(config->main)->extended_status &&
-           mu_config_has_module(config, MU_S("status"));
+    return core_of(config->main)->extended_status && mu_config_has_module(config, MU_S("status"));
 }
 
 bool mu_server_wants_timing(const struct mu_config *config)

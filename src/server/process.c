@@ -1,8 +1,8 @@
 /* A request's way: server, path, phases, handler, and whatever answer its status needs.
  *
- * Hooks return MU_STATUS_NONE to go on; anything else ends the phases. Handlers send their answer, or return a
- * status that is answered here: an error or redirect by errordoc.c, anything else with an empty body. When
- * mu_process_exchange returns, the exchange is answered or aborted.
+ * Hooks return MU_STATUS_NONE to go on; anything else ends the phases. Handlers send their answer,
+ * or return a status that is answered here: an error or redirect by errordoc.c, anything else with
+ * an empty body. When mu_process_exchange returns, the exchange is answered or aborted.
  */
 #include "room.h"
 
@@ -92,7 +92,8 @@ static enum mu_status translate(struct mu_req *r)
     return r->filename.p ? MU_STATUS_NONE : MU_503_SERVICE_UNAVAILABLE;
 }
 
-/* ForceType and SetHandler override what the type phase found; they stand in front of the fix-ups, as in httpd. */
+/* ForceType and SetHandler override what the type phase found; they stand in front of the fix-ups,
+ * as in httpd. */
 static void override_type(struct mu_req *r)
 {
     const struct mu_core_conf *core = mu_core_req(r)->phases->core;
@@ -117,7 +118,8 @@ enum mu_status mu_req_phases_walked(struct mu_req *r)
     return mu_req_hooks(r, MU_PHASE_FIXUP);
 }
 
-/* TRACE is answered before anybody is asked who may see what: it shows the client its own words alone. */
+/* TRACE is answered before anybody is asked who may see what: it shows the client its own words
+ * alone. */
 static enum mu_status answer_trace(struct mu_req *r)
 {
     const struct mu_core_conf *core = mu_core_of(r->vhost->base);
@@ -335,7 +337,8 @@ static enum mu_status decode_path(struct mu_exchange *x)
     struct mu_str raw = x->raw_path;
     enum mu_rc rc;
 
-    while (raw.n > 1 && raw.p[0] == '/' && raw.p[1] == '/') /* whatever MergeSlashes says, as in httpd */
+    while (raw.n > 1 && raw.p[0] == '/' &&
+           raw.p[1] == '/') /* whatever MergeSlashes says, as in httpd */
         raw = mu_str_sub(raw, 1, raw.n);
     if (is_plain_path(raw)) {
         r->path = raw;

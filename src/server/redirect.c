@@ -1,8 +1,9 @@
 /* Internal redirects and sub-requests: other requests in the course of one.
  *
- * A redirect makes a new request that answers in the place of the old one (r->next); what the environment held is
- * known to it under REDIRECT_ names. A sub-request is looked up through the same phases, keeps a body of its own out
- * of the client's view until it is run, and then writes into the output of the request it belongs to.
+ * A redirect makes a new request that answers in the place of the old one (r->next); what the
+ * environment held is known to it under REDIRECT_ names. A sub-request is looked up through the
+ * same phases, keeps a body of its own out of the client's view until it is run, and then writes
+ * into the output of the request it belongs to.
  */
 #include "room.h"
 
@@ -285,7 +286,8 @@ void mu_subreq_adopt(struct mu_req *sub)
         f->r = r;
 }
 
-/* The end of a sub-request's chain: its body goes on through the filters of the request it belongs to. */
+/* The end of a sub-request's chain: its body goes on through the filters of the request it belongs
+ * to. */
 static enum mu_rc pass_on(struct mu_filter *f, const struct mu_chunk *chunks, size_t n,
                           bool is_last)
 {

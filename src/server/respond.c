@@ -1,8 +1,9 @@
 /* Answers: their fields, validators, conditions and ranges, over a body in memory or in a file.
  *
- * mu_resp_send is what handlers call; the static handler joins behind its own conditions at mu_resp_source. Ranges
- * are cut out here, so they are honoured only while no filter stands between handler and protocol that would
- * change the body (RFC 9110 section 14.2 lets a server ignore Range).
+ * mu_resp_send is what handlers call; the static handler joins behind its own conditions at
+ * mu_resp_source. Ranges are cut out here, so they are honoured only while no filter stands between
+ * handler and protocol that would change the body (RFC 9110 section 14.2 lets a server ignore
+ * Range).
  */
 #include "room.h"
 
@@ -225,8 +226,8 @@ static bool wants_range(struct mu_req *r)
 {
     const struct mu_validators v = { r->etag, r->last_modified, true, r->time_us / 1000000 };
 
-    return (r->in.seen >> MU_H_RANGE & 1) && has_one_range(&r->in) && r->status == MU_200_OK && r->method == MU_M_GET &&
-           !r->is_no_range && !r->main && !r->output &&
+    return (r->in.seen >> MU_H_RANGE & 1) && has_one_range(&r->in) && r->status == MU_200_OK &&
+           r->method == MU_M_GET && !r->is_no_range && !r->main && !r->output &&
            mu_core_req(r)->phases->core->ranges.max_ranges > 0 && mu_if_range(&r->in, &v);
 }
 

@@ -1,7 +1,9 @@
-/* What the files of the request side share: the prepared configuration, a request's private part, the walk.
+/* What the files of the request side share: the prepared configuration, a request's private part,
+ * the walk.
  *
- * Two levels of preparation: struct mu_server and struct mu_routing are made once by mu_server_prepare and hang
- * from the virtual hosts; struct mu_phases is made once for each merged configuration, when it is first used.
+ * Two levels of preparation: struct mu_server and struct mu_routing are made once by
+ * mu_server_prepare and hang from the virtual hosts; struct mu_phases is made once for each merged
+ * configuration, when it is first used.
  */
 #ifndef MU_SERVER_ROOM_H
 #define MU_SERVER_ROOM_H
@@ -86,7 +88,10 @@ const struct mu_handler_entry *mu_handler_find(const struct mu_server *s, struct
 MU_NODISCARD enum mu_rc mu_handlers_prepare(struct mu_server *s, struct mu_arena *a);
 /** Fill s->names: which server answers for an address and a Host. Errors are reported. */
 MU_NODISCARD enum mu_rc mu_names_prepare(struct mu_server *s, struct mu_arena *a);
-/** The server for `r`, whose connection arrived at `base`; *is_named: did a name match (or is none needed)? */
+/**
+ * The server for `r`, whose connection arrived at `base`; *is_named: did a name match (or is none
+ * needed)?
+ */
 const struct mu_vhost *mu_vhost_for_host(const struct mu_config *c, const struct mu_peer *peer,
                                          const struct mu_vhost *base, struct mu_str host,
                                          bool *is_named);
@@ -139,7 +144,10 @@ MU_MAY_SUSPEND enum mu_status mu_req_phases_walked(struct mu_req *r);
 MU_MAY_SUSPEND enum mu_status mu_req_handle(struct mu_req *r);
 /** Run the hooks of a phase until one returns a status. */
 MU_MAY_SUSPEND enum mu_status mu_req_hooks(struct mu_req *r, enum mu_phase phase);
-/** Phases and handler, then whatever answer their status needs: when it returns, the exchange is answered. */
+/**
+ * Phases and handler, then whatever answer their status needs: when it returns, the exchange is
+ * answered.
+ */
 MU_MAY_SUSPEND enum mu_status mu_req_answer(struct mu_req *r);
 /** An error or redirect answer: ErrorDocument or the standard page. */
 MU_MAY_SUSPEND enum mu_status mu_error_answer(struct mu_req *r, enum mu_status status);
@@ -156,7 +164,9 @@ MU_MAY_SUSPEND void mu_req_end(struct mu_req *r);
 void mu_resp_default_charset(struct mu_req *r);
 /** Send an answer without a body: 200 and 204, 304, 412 by conditions. */
 MU_MAY_SUSPEND enum mu_status mu_resp_empty(struct mu_req *r, enum mu_status status);
-/** The bytes of an answer: memory, or a file when mem.p is NULL. They stay until the exchange ends. */
+/**
+ * The bytes of an answer: memory, or a file when mem.p is NULL. They stay until the exchange ends.
+ */
 struct mu_body_source {
     struct mu_str mem;
     int fd;
@@ -164,7 +174,9 @@ struct mu_body_source {
 };
 /** Send r's body: whole, or the ranges that are asked for. Conditions have been dealt with. */
 MU_MAY_SUSPEND enum mu_status mu_resp_source(struct mu_req *r, const struct mu_body_source *src);
-/** As r begins: connection, server, request line, input; an empty answer. NULL when out of memory. */
+/**
+ * As r begins: connection, server, request line, input; an empty answer. NULL when out of memory.
+ */
 struct mu_req *mu_req_derive(struct mu_req *r);
 
 /* ---- the walk ---- */
@@ -173,10 +185,16 @@ struct mu_req *mu_req_derive(struct mu_req *r);
 enum mu_status mu_walk_locations(struct mu_req *r, const struct mu_dirconf *base);
 /** From r->filename to r->finfo, r->path_info and r->conf. */
 MU_MAY_SUSPEND enum mu_status mu_walk_directories(struct mu_req *r);
-/** The same when the file's stat is known: the file system is asked only where links or .htaccess matter. */
+/**
+ * The same when the file's stat is known: the file system is asked only where links or .htaccess
+ * matter.
+ */
 MU_MAY_SUSPEND enum mu_status mu_walk_known(struct mu_req *r, const struct mu_finfo *fi);
 
-/** Only the configuration of a walk, without the file system: what `filename` gets as a directory or file. */
+/**
+ * Only the configuration of a walk, without the file system: what `filename` gets as a directory or
+ * file.
+ */
 struct mu_walk {
     const struct mu_vhost *vhost;
     struct mu_req *r; /**< for MATCH_ variables and log lines; may be NULL */
@@ -208,11 +226,15 @@ enum mu_found {
 };
 
 /**
- * What `path` is. `follows`: links are followed freely; otherwise a link anywhere on it is MU_FOUND_LINK.
- * `may_wait` false: MU_FOUND_AGAIN rather than waiting for the disk (or where the kernel cannot tell).
+ * What `path` is. `follows`: links are followed freely; otherwise a link anywhere on it is
+ * MU_FOUND_LINK. `may_wait` false: MU_FOUND_AGAIN rather than waiting for the disk (or where the
+ * kernel cannot tell).
  */
 enum mu_found mu_lookup_stat(const char *path, bool follows, bool may_wait, struct mu_finfo *fi);
-/** Open a regular file for reading, treated likewise; *fi is of the descriptor. Others are MU_FOUND_DENIED. */
+/**
+ * Open a regular file for reading, treated likewise; *fi is of the descriptor. Others are
+ * MU_FOUND_DENIED.
+ */
 enum mu_found mu_lookup_open(const char *path, bool follows, bool may_wait, int *fd,
                              struct mu_finfo *fi);
 /** What an open descriptor is. */
@@ -220,8 +242,8 @@ enum mu_found mu_lookup_fstat(int fd, struct mu_finfo *fi);
 /** The root directory, to step from. -1 and errno. */
 int mu_lookup_root(void);
 /**
- * One component below `dirfd`, checked on descriptors: *fd is an O_PATH descriptor of what it leads to.
- * A link is followed as `links` says; MU_LINKS_OWNER compares the owners of link and target.
+ * One component below `dirfd`, checked on descriptors: *fd is an O_PATH descriptor of what it leads
+ * to. A link is followed as `links` says; MU_LINKS_OWNER compares the owners of link and target.
  */
 enum mu_found mu_lookup_step(int dirfd, const char *name, enum mu_links links, int *fd,
                              struct mu_finfo *fi);
@@ -245,19 +267,23 @@ struct mu_file_entry {
     struct mu_finfo fi;
     int64_t used_ms, checked_ms;
     uint64_t checked_turn; /**< of the reactor; 0: none */
-    uint64_t watched;              /**< mu_watch_generation() before the last stat; 0: not tried yet */
-    bool is_watchable;             /**< mu_watch_path() succeeded */
-    int fd;                /**< open for reading, or -1 */
-    char *content;         /**< the whole file, or NULL */
+    /** mu_watch_generation() before the last stat; 0: not tried yet */
+    uint64_t watched;
+    bool is_watchable; /**< mu_watch_path() succeeded */
+    int fd;            /**< open for reading, or -1 */
+    char *content;     /**< the whole file, or NULL */
 };
 
 /**
- * The entry for (v, filename) of this thread, revalidated; NULL when there is none or it changed. `trusts_turn`: a
- * stat made in this turn of the reactor is good enough (see mu_exchange.was_waiting).
+ * The entry for (v, filename) of this thread, revalidated; NULL when there is none or it changed.
+ * `trusts_turn`: a stat made in this turn of the reactor is good enough (see
+ * mu_exchange.was_waiting).
  */
 struct mu_file_entry *mu_file_find(const struct mu_vhost *v, struct mu_str filename,
                                    bool trusts_turn);
-/** Remember a walk's result. NULL when the cache is off or full, or memory is out: go on without. */
+/**
+ * Remember a walk's result. NULL when the cache is off or full, or memory is out: go on without.
+ */
 struct mu_file_entry *mu_file_insert(const struct mu_vhost *v, struct mu_str filename,
                                      const struct mu_dirconf *conf, bool follows,
                                      const struct mu_finfo *fi);

@@ -1,9 +1,9 @@
 /* The default handler: files, from memory or by descriptor.
  *
- * Small files are kept in memory by the file cache, larger ones as open descriptors. What goes into memory is a
- * consistent copy: the stat before and after reading agree, and the last change is long enough ago that another
- * one would show in its time stamp. A file that is replaced meanwhile is a new entry; one that is cut short while
- * it is sent makes the protocol break the connection off.
+ * Small files are kept in memory by the file cache, larger ones as open descriptors. What goes into
+ * memory is a consistent copy: the stat before and after reading agree, and the last change is long
+ * enough ago that another one would show in its time stamp. A file that is replaced meanwhile is a
+ * new entry; one that is cut short while it is sent makes the protocol break the connection off.
  */
 #include "room.h"
 
@@ -16,7 +16,10 @@
 
 enum {
     WINDOW = 64 * 1024, /**< read and sent at once where sendfile is switched off */
-    /** Time stamps come from a clock that ticks every few milliseconds: a younger file may change unseen. */
+    /**
+     * Time stamps come from a clock that ticks every few milliseconds: a younger file may change
+     * unseen.
+     */
     SETTLED_NS = 20 * 1000 * 1000,
 };
 
@@ -56,7 +59,8 @@ static enum mu_status open_failed(struct mu_req *r, enum mu_found found)
     return MU_403_FORBIDDEN;
 }
 
-/* Open r->filename; r->finfo is then of the descriptor. The walk's entry goes when it was of another file. */
+/* Open r->filename; r->finfo is then of the descriptor. The walk's entry goes when it was of
+ * another file. */
 static enum mu_status open_file(struct mu_req *r, int *fd)
 {
     struct mu_req_core *core = mu_core_req(r);
@@ -104,7 +108,8 @@ static bool is_unchanged(int fd, const struct mu_finfo *fi)
     return mu_lookup_fstat(fd, &now) == MU_FOUND && mu_finfo_same(&now, fi);
 }
 
-/* Read a small file; into the cache when it is settled. False: it could not be read in one piece. */
+/* Read a small file; into the cache when it is settled. False: it could not be read in one
+ * piece. */
 static bool load(struct mu_req *r, int fd, struct mu_body_source *src)
 {
     struct mu_req_core *core = mu_core_req(r);

@@ -1,9 +1,9 @@
 /* Which server answers: by the address a connection came to, then by the name the request is for.
  *
- * Everything is prepared once: an address set for each distinct (address, port) of <VirtualHost> lines, in it the
- * exact names in a hash map and the wild ones in order. A request costs one or two look-ups, none at all when
- * there are no virtual hosts. The first host of a set answers for names that nobody claims, and the main server
- * for addresses that nobody claims.
+ * Everything is prepared once: an address set for each distinct (address, port) of <VirtualHost>
+ * lines, in it the exact names in a hash map and the wild ones in order. A request costs one or two
+ * look-ups, none at all when there are no virtual hosts. The first host of a set answers for names
+ * that nobody claims, and the main server for addresses that nobody claims.
  */
 #include "room.h"
 

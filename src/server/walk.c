@@ -1,9 +1,9 @@
 /* The walks: which sections apply to a request, and what its file name leads to.
  *
- * Order as in httpd: <Directory> sections from the root down (main server's before the virtual host's of equal
- * depth), <DirectoryMatch>, <Files> and <FilesMatch>, and on top of all the <Location> sections. Each step is a
- * look-up in the conf room's table of merged configurations. The result for a name is remembered in the file cache;
- * a hit costs one stat and no step.
+ * Order as in httpd: <Directory> sections from the root down (main server's before the virtual
+ * host's of equal depth), <DirectoryMatch>, <Files> and <FilesMatch>, and on top of all the
+ * <Location> sections. Each step is a look-up in the conf room's table of merged configurations.
+ * The result for a name is remembered in the file cache; a hit costs one stat and no step.
  */
 #include "room.h"
 
@@ -46,7 +46,8 @@ static bool regex_matches(struct mu_req *r, const struct mu_section *s, struct m
 
 /* ---- <Location> ---- */
 
-/* The path with slashes in a row folded: where MergeSlashes is Off, <Location> is still not to be evaded by them. */
+/* The path with slashes in a row folded: where MergeSlashes is Off, <Location> is still not to be
+ * evaded by them. */
 static struct mu_str folded_path(struct mu_req *r)
 {
     char *out = NULL;
@@ -284,7 +285,8 @@ static enum mu_status refused(struct resolve *s, enum mu_found found, struct mu_
     }
 }
 
-/* Until .htaccess is implemented, one that would have to be obeyed fails the request: never open. */
+/* Until .htaccess is implemented, one that would have to be obeyed fails the request: never
+ * open. */
 static enum mu_status check_override(struct resolve *s, int dirfd, struct mu_str dir)
 {
     const struct mu_strs *names = &mu_core_of(s->w.conf)->access_files;
@@ -373,7 +375,8 @@ static enum mu_status step(struct resolve *s, int *at, struct mu_str path, size_
     return check_override(s, *at, here);
 }
 
-/* Component by component on descriptors: where links, .htaccess files or path information are to be told apart. */
+/* Component by component on descriptors: where links, .htaccess files or path information are to be
+ * told apart. */
 static enum mu_status resolve_slowly(struct resolve *s)
 {
     struct mu_str path = s->r->filename;
@@ -423,7 +426,8 @@ static bool is_climbing(struct mu_str path)
     return false;
 }
 
-/* Only the last component is missing, and it is no dangling link: what a 404 mostly is. False: look closer. */
+/* Only the last component is missing, and it is no dangling link: what a 404 mostly is. False: look
+ * closer. */
 static bool is_plainly_missing(struct resolve *s, size_t start, size_t end, bool follows)
 {
     struct mu_req *r = s->r;

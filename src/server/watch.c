@@ -1,11 +1,12 @@
-/* One inotify instance a generation, shared by its children, stands in for the stat of each cache hit under prefork
- * and worker (under event one stat serves all requests of a reactor's turn).
+/* One inotify instance a generation, shared by its children, stands in for the stat of each cache
+ * hit under prefork and worker (under event one stat serves all requests of a reactor's turn).
  *
- * A hit asks with FIONREAD whether events are waiting. Whoever finds some raises the generation first and drains
- * second, so nobody can see the queue empty and the old generation when something changed. Which file it was does
- * not matter: each entry is stat'ed once more and goes on. Three things stay out of inotify's sight: writes
- * through mmap, mounts, and a child that was taken over and drains in silence; the cache therefore trusts a
- * generation for a second at the most. Watch first and read second: see mu_watch_path.
+ * A hit asks with FIONREAD whether events are waiting. Whoever finds some raises the generation
+ * first and drains second, so nobody can see the queue empty and the old generation when something
+ * changed. Which file it was does not matter: each entry is stat'ed once more and goes on. Three
+ * things stay out of inotify's sight: writes through mmap, mounts, and a child that was taken over
+ * and drains in silence; the cache therefore trusts a generation for a second at the most. Watch
+ * first and read second: see mu_watch_path.
  */
 #include <server/watch.h>
 
@@ -102,7 +103,8 @@ static bool add(const char *path, uint32_t events)
 {
     if (atomic_fetch_add_explicit(&shared->watches, 1, memory_order_relaxed) >= WATCHES_MAX)
         return false;
-    return inotify_add_watch(watch_fd, path, events) >= 0; /* a path that is a link fails: ENOTDIR */
+    /* a path that is a link fails: ENOTDIR */
+    return inotify_add_watch(watch_fd, path, events) >= 0;
 }
 
 bool mu_watch_path(struct mu_str filename)

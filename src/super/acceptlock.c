@@ -1,8 +1,9 @@
 /*
- * acceptlock: a futex word that names its holder. Taking it is one compare-and-swap; the waiters sleep in the kernel
- * with a time limit, so neither a lost wake-up nor a word full of rubbish keeps them from seeing a stop request. A dead
- * holder is found twice: the supervisor frees what a reaped child held, and a waiter whose sleep ran out asks whether
- * the holder still exists (when the supervisor is gone too).
+ * acceptlock: a futex word that names its holder. Taking it is one compare-and-swap; the waiters
+ * sleep in the kernel with a time limit, so neither a lost wake-up nor a word full of rubbish keeps
+ * them from seeing a stop request. A dead holder is found twice: the supervisor frees what a reaped
+ * child held, and a waiter whose sleep ran out asks whether the holder still exists (when the
+ * supervisor is gone too).
  */
 #include "super/acceptlock.h"
 

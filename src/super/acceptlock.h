@@ -1,8 +1,9 @@
 /* The accept lock (Mutex pthread mpm-accept): process-shared, robust against the holder's death.
  *
- * One 32-bit word in shared memory of its own (not the scoreboard's): 0, or the holder's pid with a flag for waiters.
- * It is not a pthread mutex, because glibc's robust ones link pointers through the shared memory: a child that
- * scribbles over it could make the others follow them. Here the worst a scribbler achieves is that nobody accepts.
+ * One 32-bit word in shared memory of its own (not the scoreboard's): 0, or the holder's pid with a
+ * flag for waiters. It is not a pthread mutex, because glibc's robust ones link pointers through
+ * the shared memory: a child that scribbles over it could make the others follow them. Here the
+ * worst a scribbler achieves is that nobody accepts.
  */
 #ifndef MU_SUPER_ACCEPTLOCK_H
 #define MU_SUPER_ACCEPTLOCK_H
@@ -27,13 +28,16 @@ uint32_t mu_accept_locks_count(const struct mu_accept_locks *l);
 struct mu_accept_lock *mu_accept_locks_at(struct mu_accept_locks *l, uint32_t i);
 
 /**
- * Lock for process `pid`. Blocks while another live process holds it, looking at `is_over` at least every quarter of a
- * second. Returns: false when is_over(arg) said so.
+ * Lock for process `pid`. Blocks while another live process holds it, looking at `is_over` at least
+ * every quarter of a second. Returns: false when is_over(arg) said so.
  */
 MU_NODISCARD bool mu_accept_lock_acquire(struct mu_accept_lock *l, uint32_t pid,
                                          bool (*is_over)(const void *arg), const void *arg);
 void mu_accept_lock_drop(struct mu_accept_lock *l, uint32_t pid);
-/** The supervisor has reaped `pid`: free what it held. Before the pid can be given to another process. */
+/**
+ * The supervisor has reaped `pid`: free what it held. Before the pid can be given to another
+ * process.
+ */
 void mu_accept_locks_recover(struct mu_accept_locks *l, uint32_t pid);
 /** Let the waiters look at their stop request now. */
 void mu_accept_locks_wake(struct mu_accept_locks *l);

@@ -1,8 +1,9 @@
 /*
- * child: the child's side of its channel to the supervisor. The channel is a stream socket pair. The supervisor writes
- * one byte for a graceful stop and another one for a stop at once; the child never reads them, so its end stays
- * readable from the first on and no request can be missed, by any number of threads. Hang-up without a byte means that
- * the supervisor is gone. The child writes one byte when it is ready and one when it leaves by itself.
+ * child: the child's side of its channel to the supervisor. The channel is a stream socket pair.
+ * The supervisor writes one byte for a graceful stop and another one for a stop at once; the child
+ * never reads them, so its end stays readable from the first on and no request can be missed, by
+ * any number of threads. Hang-up without a byte means that the supervisor is gone. The child writes
+ * one byte when it is ready and one when it leaves by itself.
  */
 #include "super/child.h"
 

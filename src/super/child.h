@@ -11,7 +11,9 @@
 /** How a child shall end. */
 enum mu_stop { MU_STOP_NONE, MU_STOP_GRACEFUL /**< finish what is held */, MU_STOP_NOW };
 
-/** Exit status of a child that cannot ever serve (no privileges to drop, no memory for its threads). */
+/**
+ * Exit status of a child that cannot ever serve (no privileges to drop, no memory for its threads).
+ */
 #define MU_CHILD_FAILED 15
 
 struct mu_accept_lock; /**< acceptlock.h */
@@ -38,15 +40,22 @@ struct mu_child {
     uint64_t generation;
     struct mu_listener *const *listeners; /**< those of this child's bucket */
     size_t listeners_n;
-    int stop_fd; /**< readable when a stop is requested, and for ever after: see mu_child_stop_requested */
+    /** readable when a stop is requested, and for ever after: see mu_child_stop_requested */
+    int stop_fd;
     struct mu_accept_lock *accept_lock; /**< NULL without Mutex mpm-accept */
 };
 
-/** Which stop is requested now; one cheap system call; never loses one. A supervisor that died means graceful. */
+/**
+ * Which stop is requested now; one cheap system call; never loses one. A supervisor that died means
+ * graceful.
+ */
 enum mu_stop mu_child_stop_requested(const struct mu_child *child);
 /** Tell the supervisor that this child is ready to serve (it counts as started from then on). */
 void mu_child_ready(const struct mu_child *child);
-/** Tell the supervisor that this child takes no more connections, asked or by its own decision: it may be replaced. */
+/**
+ * Tell the supervisor that this child takes no more connections, asked or by its own decision: it
+ * may be replaced.
+ */
 void mu_child_leaving(const struct mu_child *child);
 /**
  * Take the accept lock; blocks. A holder that died is recovered from.
@@ -54,7 +63,10 @@ void mu_child_leaving(const struct mu_child *child);
  */
 MU_NODISCARD enum mu_rc mu_accept_lock_take(const struct mu_child *child);
 void mu_accept_lock_release(const struct mu_child *child);
-/** Close this process's copies of the listening sockets (at the begin of a drain); repeating is harmless. */
+/**
+ * Close this process's copies of the listening sockets (at the begin of a drain); repeating is
+ * harmless.
+ */
 void mu_child_close_listeners(const struct mu_child *child);
 
 /** What the MPMs share of their settings (unixd's directives), merged and clamped. */

@@ -1,7 +1,7 @@
 /*
- * doors: the listening sockets of the server. They are opened as root, before anything else, and outlive every
- * restart: a new configuration adopts those it names again by asking the kernel what they are bound to, opens what is
- * new, and closes the rest once its children serve.
+ * doors: the listening sockets of the server. They are opened as root, before anything else, and
+ * outlive every restart: a new configuration adopts those it names again by asking the kernel what
+ * they are bound to, opens what is new, and closes the rest once its children serve.
  */
 #include "super/master.h"
 

@@ -1,7 +1,8 @@
 /*
- * generation: what one configuration's children share, a scoreboard and the accept locks. The present generation is the
- * first of the list; older ones stay until their last child has ended, over as many restarts as that takes. What they
- * served is then added to the present board's base, so totals never go back.
+ * generation: what one configuration's children share, a scoreboard and the accept locks. The
+ * present generation is the first of the list; older ones stay until their last child has ended,
+ * over as many restarts as that takes. What they served is then added to the present board's base,
+ * so totals never go back.
  */
 #include "super/master.h"
 

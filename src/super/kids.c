@@ -1,7 +1,8 @@
 /*
- * kids: the supervisor's own table of children. It is filled by fork and emptied by wait; a pid that is signalled comes
- * from here and has not been reaped, so it cannot be another process's. What children say on their channels is one
- * byte of three kinds, and a child that says more than it has to say is not listened to any longer.
+ * kids: the supervisor's own table of children. It is filled by fork and emptied by wait; a pid
+ * that is signalled comes from here and has not been reaped, so it cannot be another process's.
+ * What children say on their channels is one byte of three kinds, and a child that says more than
+ * it has to say is not listened to any longer.
  */
 #include "super/channel.h"
 #include "super/master.h"

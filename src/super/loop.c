@@ -1,8 +1,9 @@
 /*
- * loop: the life of the supervisor. One poll over the signal descriptor, the children's channels and a rehearsal; what
- * happened becomes bits in s->pending, and each bit is acted on when its time has come, so nothing that arrives during
- * a restart is lost. All signals are blocked for the whole life of the process (and across execve), which leaves no
- * handler and no moment between check and sleep.
+ * loop: the life of the supervisor. One poll over the signal descriptor, the children's channels
+ * and a rehearsal; what happened becomes bits in s->pending, and each bit is acted on when its time
+ * has come, so nothing that arrives during a restart is lost. All signals are blocked for the whole
+ * life of the process (and across execve), which leaves no handler and no moment between check and
+ * sleep.
  */
 #include "super/master.h"
 
@@ -93,7 +94,8 @@ void mu_super_reap(struct mu_super *s)
     }
 }
 
-/* Descriptors to wait for: [0] signals, [1] the rehearsal, then channels; kid_of leads back by pid. */
+/* Descriptors to wait for: [0] signals, [1] the rehearsal, then channels; kid_of leads back by
+ * pid. */
 struct watch {
     struct pollfd *fds;
     pid_t *pids;
@@ -230,7 +232,8 @@ static void come_up(struct mu_super *s, int64_t now_ms)
     mu_pipelog_retire_unclaimed();
 }
 
-/* An old child that has not said so may still accept; one that runs blocking work cannot, but cannot say so either. */
+/* An old child that has not said so may still accept; one that runs blocking work cannot, but
+ * cannot say so either. */
 static bool may_old_ones_accept(const struct mu_super *s)
 {
     for (size_t i = 0; i < s->kids_n; i++) {

@@ -1,7 +1,8 @@
 /*
- * maintain: how many children there are. Each second, and whenever one has ended, the table is counted and the spare
- * arithmetic asked. Children that end as soon as they are started are started again at growing distances; when none
- * ever became ready the server gives up (or, in a take-over, gives the server back to the binary before it).
+ * maintain: how many children there are. Each second, and whenever one has ended, the table is
+ * counted and the spare arithmetic asked. Children that end as soon as they are started are started
+ * again at growing distances; when none ever became ready the server gives up (or, in a take-over,
+ * gives the server back to the binary before it).
  */
 #include "super/master.h"
 
@@ -226,7 +227,8 @@ void mu_super_child_ended(struct mu_super *s, struct mu_kid *k, int status)
     mu_kid_remove(s, k);
 }
 
-/* The children of a take-over that fails: nothing of them may be left for the binary that goes on. */
+/* The children of a take-over that fails: nothing of them may be left for the binary that goes
+ * on. */
 static void kill_new(struct mu_super *s)
 {
     for (size_t i = 0; i < s->kids_n; i++) {

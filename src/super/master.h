@@ -12,7 +12,10 @@
 #include <super/spare.h>
 #include <super/super.h>
 
-/** Signals taken from the kernel and not acted on yet: a set, so that none is lost and none counts twice. */
+/**
+ * Signals taken from the kernel and not acted on yet: a set, so that none is lost and none counts
+ * twice.
+ */
 enum {
     MU_PEND_STOP = 1,          /**< TERM, INT */
     MU_PEND_GRACEFUL_STOP = 2, /**< WINCH */
@@ -21,7 +24,10 @@ enum {
     MU_PEND_CHILD = 16,
 };
 
-/** The children that one configuration started. A new one comes with each restart; old ones end when empty. */
+/**
+ * The children that one configuration started. A new one comes with each restart; old ones end when
+ * empty.
+ */
 struct mu_generation {
     struct mu_list link; /**< mu_super.generations, the present one first */
     uint64_t number;
@@ -92,15 +98,16 @@ struct mu_super {
     bool is_daemon;
     bool is_single;
     int parent_fd; /**< a waiting parent's pipe: told when the server runs; -1 */
-    int terminal_fd; /**< of a daemon that does not run yet: the standard error it was started with; -1 */
+    /** of a daemon that does not run yet: the standard error it was started with; -1 */
+    int terminal_fd;
     int signal_fd;
     int64_t start_time, config_time; /**< seconds since the epoch */
 
     enum mu_super_phase phase;
     unsigned pending;
     bool is_up; /**< the children of the start serve */
-    int64_t
-        relief_deadline_ms; /**< until when the old ones may say that they accept no more; 0: they have, announced */
+    /** until when the old ones may say that they accept no more; 0: they have, announced */
+    int64_t relief_deadline_ms;
     int64_t phase_deadline_ms; /**< GracefulShutdownTimeout */
     int64_t next_tick_ms;
     int64_t up_deadline_ms; /**< until when the children of the start may take */
@@ -146,17 +153,26 @@ void mu_kid_remove(struct mu_super *s, struct mu_kid *k);
 void mu_kid_ask(struct mu_kid *k, enum mu_stop how, int64_t now_ms);
 /** Listen to what it says on its channel. */
 void mu_kid_hear(struct mu_super *s, struct mu_kid *k);
-/** TERM and then KILL for children that do not stop. Returns the time of the next step, INT64_MAX: none. */
+/**
+ * TERM and then KILL for children that do not stop. Returns the time of the next step, INT64_MAX:
+ * none.
+ */
 int64_t mu_kids_press(struct mu_super *s, int64_t now_ms);
 
 /* spawn.c */
-/** Start one child in the present generation. MU_LIMIT: no place is free; MU_EIO: fork failed (logged). */
+/**
+ * Start one child in the present generation. MU_LIMIT: no place is free; MU_EIO: fork failed
+ * (logged).
+ */
 MU_NODISCARD enum mu_rc mu_super_spawn(struct mu_super *s);
 /** -X: be the one child. Returns its exit status. */
 int mu_super_single(struct mu_super *s);
 
 /* doors.c */
-/** The doors that `config` wants: adopt those open already, open the rest. Errors go to mu_config_error. */
+/**
+ * The doors that `config` wants: adopt those open already, open the rest. Errors go to
+ * mu_config_error.
+ */
 MU_NODISCARD enum mu_rc mu_doors_open(struct mu_super *s);
 /** Close what the configuration no longer names. */
 void mu_doors_close_unwanted(struct mu_super *s);
@@ -164,7 +180,9 @@ void mu_doors_close_all(struct mu_super *s);
 MU_NODISCARD bool mu_doors_add(struct mu_door **doors, size_t *n, int fd, uint32_t bucket);
 
 /* prepare.c */
-/** Load the configuration (or `tree`), find the MPM, its numbers, the identity. MU_BAD: reported. */
+/**
+ * Load the configuration (or `tree`), find the MPM, its numbers, the identity. MU_BAD: reported.
+ */
 MU_NODISCARD enum mu_rc mu_super_load(struct mu_super *s, struct mu_str tree,
                                       void (*report)(void *arg, bool is_error, const char *text),
                                       void *arg);
@@ -187,7 +205,9 @@ void mu_super_child_ended(struct mu_super *s, struct mu_kid *k, int status);
 void mu_super_fail(struct mu_super *s, const char *why);
 
 /* rehearse.c */
-/** The rehearsing process itself: read, open, answer on opts->rehearse_fd. Returns its exit status. */
+/**
+ * The rehearsing process itself: read, open, answer on opts->rehearse_fd. Returns its exit status.
+ */
 int mu_rehearse(struct mu_super *s);
 /** Start one for HUP or USR1; one that runs is given up. */
 void mu_rehearsal_start(struct mu_super *s, bool is_hard);
@@ -197,11 +217,16 @@ void mu_rehearsal_give_up(struct mu_super *s);
 void mu_rehearsal_ended(struct mu_super *s, int status);
 
 /* reexec.c */
-/** The arguments of the first start with one hidden option more (and no other). NULL: out of memory. */
+/**
+ * The arguments of the first start with one hidden option more (and no other). NULL: out of memory.
+ */
 char **mu_reexec_argv(const struct mu_super *s, const char *option);
 /** Hand everything over to the new image. Returns only when that failed (logged). */
 void mu_reexec(struct mu_super *s);
-/** Start the server from the state of opts->takeover_fd, ready for the loop. Does not return when it must go back. */
+/**
+ * Start the server from the state of opts->takeover_fd, ready for the loop. Does not return when it
+ * must go back.
+ */
 MU_NODISCARD enum mu_rc mu_takeover(struct mu_super *s);
 /** The take-over has succeeded: forget how to go back. */
 void mu_takeover_done(struct mu_super *s);

@@ -1,7 +1,7 @@
 /*
- * prepare: from the command line to a configuration the supervisor can run, and the start of a generation. The same
- * steps serve a first start, a rehearsal, a take-over and a test of the configuration, so what one of them accepts the
- * others accept.
+ * prepare: from the command line to a configuration the supervisor can run, and the start of a
+ * generation. The same steps serve a first start, a rehearsal, a take-over and a test of the
+ * configuration, so what one of them accepts the others accept.
  */
 #include "super/master.h"
 

@@ -1,8 +1,9 @@
 /*
- * reexec: one image of the supervisor gives its place to another, in the same process. All that must live on is written
- * to a memfd and its descriptors stay open across execve. Going forward the new binary gets the descriptor of the old
- * one; going back the old binary gets a state written afresh, since children may have ended meanwhile. Signals stay
- * blocked throughout: the kernel keeps those that arrive, and those taken from it already travel in the state.
+ * reexec: one image of the supervisor gives its place to another, in the same process. All that
+ * must live on is written to a memfd and its descriptors stay open across execve. Going forward the
+ * new binary gets the descriptor of the old one; going back the old binary gets a state written
+ * afresh, since children may have ended meanwhile. Signals stay blocked throughout: the kernel
+ * keeps those that arrive, and those taken from it already travel in the state.
  */
 #include "super/master.h"
 #include "super/state.h"

@@ -1,8 +1,9 @@
 /*
- * rehearse: a restart is tried out before anything of the running server changes. A child executes the installed binary
- * with --rehearse: it reads the configuration, finds its MPM, opens the listening sockets that are new, and hands back
- * the resolved tree and those sockets over a socket pair. Whatever goes wrong there costs a log entry; the server goes
- * on. Only a rehearsal that is complete and ended well is followed by the re-exec, with the very tree that was tried.
+ * rehearse: a restart is tried out before anything of the running server changes. A child executes
+ * the installed binary with --rehearse: it reads the configuration, finds its MPM, opens the
+ * listening sockets that are new, and hands back the resolved tree and those sockets over a socket
+ * pair. Whatever goes wrong there costs a log entry; the server goes on. Only a rehearsal that is
+ * complete and ended well is followed by the re-exec, with the very tree that was tried.
  */
 #include "super/master.h"
 #include "super/state.h"
@@ -18,7 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Records on the socket pair (SOCK_SEQPACKET, so each arrives whole): a letter, then its content. */
+/* Records on the socket pair (SOCK_SEQPACKET, so each arrives whole): a letter, then its
+ * content. */
 enum {
     SAY_DOORS = 'D',   /* to the rehearsal: {int64 fd, bucket}…, inherited descriptors */
     SAY_DOOR = 'L',    /* back: a socket it has opened, with int64 bucket */

@@ -1,7 +1,8 @@
 /*
- * scoreboard: a sealed memfd, mapped shared before the children are forked. All sizes live in the private struct, so
- * whatever a child scribbles into the mapping changes what is displayed and nothing else. Every access through an
- * index checks it against those sizes. Counters are relaxed atomics: they are shown, nothing is published by them.
+ * scoreboard: a sealed memfd, mapped shared before the children are forked. All sizes live in the
+ * private struct, so whatever a child scribbles into the mapping changes what is displayed and
+ * nothing else. Every access through an index checks it against those sizes. Counters are relaxed
+ * atomics: they are shown, nothing is published by them.
  */
 #include "super/scoreboard.h"
 

@@ -1,7 +1,9 @@
-/* The scoreboard: shared memory, one slot a worker, written by that worker alone; display and arithmetic only.
+/* The scoreboard: shared memory, one slot a worker, written by that worker alone; display and
+ * arithmetic only.
  *
- * The supervisor acts on no pid, index, size or pointer in here; it keeps its own table. A generation has its own.
- * It lies in a memfd sealed against resizing, so no child can make another one's access fault.
+ * The supervisor acts on no pid, index, size or pointer in here; it keeps its own table. A
+ * generation has its own. It lies in a memfd sealed against resizing, so no child can make another
+ * one's access fault.
  */
 #ifndef MU_SUPER_SCOREBOARD_H
 #define MU_SUPER_SCOREBOARD_H
@@ -9,7 +11,9 @@
 #include <muster/types.h>
 #include <stdatomic.h>
 
-/** One worker (prefork: the process; worker: a thread; event: a request slot). Cache-line aligned. */
+/**
+ * One worker (prefork: the process; worker: a thread; event: a request slot). Cache-line aligned.
+ */
 struct mu_score_slot {
     _Alignas(64) _Atomic char state; /**< _ S R W K D C L G I . */
     _Atomic uint32_t pid;
@@ -37,15 +41,21 @@ struct mu_score_child {
         over_duration_us; /**< requests beyond the shown slots */
 };
 
-/** Sums over slots; `base` in the scoreboard's header carries those of generations that are over. */
+/**
+ * Sums over slots; `base` in the scoreboard's header carries those of generations that are over.
+ */
 struct mu_score_totals {
     uint64_t accesses, bytes, duration_us;
 };
 
 struct
-    mu_scoreboard; /**< mapping of [header | children | slots]; sizes kept outside the shared memory */
+    /** mapping of [header | children | slots]; sizes kept outside the shared memory */
+    mu_scoreboard;
 
-/** Make one for `children` × `slots`; in a memfd, so that it can be passed on. NULL and errno on failure. */
+/**
+ * Make one for `children` × `slots`; in a memfd, so that it can be passed on. NULL and errno on
+ * failure.
+ */
 struct mu_scoreboard *mu_scoreboard_create(uint32_t children, uint32_t slots);
 /**
  * Map one that another image of the supervisor made. Takes over `fd`, also when it fails.
@@ -55,7 +65,10 @@ struct mu_scoreboard *mu_scoreboard_adopt(int fd, uint32_t children, uint32_t sl
 void mu_scoreboard_destroy(struct mu_scoreboard *sb);
 /** The memfd; the scoreboard keeps it. */
 int mu_scoreboard_fd(const struct mu_scoreboard *sb);
-/** In a child: keep the board for reading alone, without its descriptor (it belongs to another generation). */
+/**
+ * In a child: keep the board for reading alone, without its descriptor (it belongs to another
+ * generation).
+ */
 void mu_scoreboard_freeze(struct mu_scoreboard *sb);
 /** In a child: forget the descriptor; the mapping stays. */
 void mu_scoreboard_forget_fd(struct mu_scoreboard *sb);
@@ -63,7 +76,9 @@ struct mu_score_child *mu_scoreboard_child(struct mu_scoreboard *sb, uint32_t ch
 struct mu_score_slot *mu_scoreboard_slot(struct mu_scoreboard *sb, uint32_t child, uint32_t slot);
 uint32_t mu_scoreboard_children(const struct mu_scoreboard *sb);
 uint32_t mu_scoreboard_slots(const struct mu_scoreboard *sb);
-/** A child begins in place `child`: its slots show `state`, its counters of a child's life are zero. */
+/**
+ * A child begins in place `child`: its slots show `state`, its counters of a child's life are zero.
+ */
 void mu_scoreboard_begin_child(struct mu_scoreboard *sb, uint32_t child, uint32_t pid,
                                uint64_t generation);
 /** It has ended: its slots are open ('.'); what they served stays counted. */

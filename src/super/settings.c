@@ -1,6 +1,7 @@
 /*
- * settings: the module unixd, on in every server: User and Group, and the directives that all MPMs share (in httpd they
- * are in each MPM's table). It is a table and its defaults; what it says is carried out by the supervisor and the MPMs.
+ * settings: the module unixd, on in every server: User and Group, and the directives that all MPMs
+ * share (in httpd they are in each MPM's table). It is a table and its defaults; what it says is
+ * carried out by the supervisor and the MPMs.
  */
 #include "super/settings.h"
 
@@ -33,8 +34,9 @@ static bool is_none(struct mu_str name)
 }
 
 /*
- * Mutex mechanism[:path] [default|name] [OmitPID]: of httpd's mutexes Muster has only mpm-accept. Debian's stock
- * "Mutex file:${APACHE_LOCK_DIR} default" does not name it and keeps Muster's default, which is none.
+ * Mutex mechanism[:path] [default|name] [OmitPID]: of httpd's mutexes Muster has only mpm-accept.
+ * Debian's stock "Mutex file:${APACHE_LOCK_DIR} default" does not name it and keeps Muster's
+ * default, which is none.
  */
 static enum mu_rc set_mutex(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {

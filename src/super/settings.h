@@ -22,8 +22,8 @@ const struct mu_super_conf *mu_super_conf_of(const struct mu_config *config);
 
 /**
  * Who the children become, by User and Group.
- * Returns: MU_OK (id->user is NULL when the server was not started as root: nothing changes); an error after
- *          reporting it to the configuration.
+ * Returns: MU_OK (id->user is NULL when the server was not started as root: nothing changes); an
+ *          error after reporting it to the configuration.
  */
 MU_NODISCARD enum mu_rc mu_super_identity(struct mu_config *config, struct mu_identity *id);
 

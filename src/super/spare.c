@@ -1,8 +1,9 @@
 /*
- * spare: one piece of arithmetic for prefork's processes, the threaded MPMs' children and application pools. It knows
- * neither pids nor time: what is counted comes in, what to do goes out, so a table of cases tests all of it. Claims of
- * the processes are clamped; a process that lies about being busy can bring about some more processes, never more than
- * the limit, and one that lies about being idle is no worse than one that is.
+ * spare: one piece of arithmetic for prefork's processes, the threaded MPMs' children and
+ * application pools. It knows neither pids nor time: what is counted comes in, what to do goes out,
+ * so a table of cases tests all of it. Claims of the processes are clamped; a process that lies
+ * about being busy can bring about some more processes, never more than the limit, and one that
+ * lies about being idle is no worse than one that is.
  */
 #include "super/spare.h"
 
@@ -68,7 +69,8 @@ static struct census take_census(const struct mu_spare_limits *l, const struct m
     return c;
 }
 
-/* Too few idle ones: the rate's number, but not so many that they would be stopped again at once. */
+/* Too few idle ones: the rate's number, but not so many that they would be stopped again at
+ * once. */
 static uint32_t wanted(const struct mu_spare_limits *l, const struct census *c,
                        const struct mu_spare_rate *rate)
 {

@@ -1,8 +1,9 @@
-/* Spare arithmetic: how many processes to start, which to stop. Pure; the same for processes, threaded children, pools.
+/* Spare arithmetic: how many processes to start, which to stop. Pure; the same for processes,
+ * threaded children, pools.
  *
- * Asked once a second, and at once when a process has ended. While spare workers are short, 1 process is started, then
- * 2, 4 … up to 32 a second; a second without shortage puts the rate back to 1. While there are too many, one a second
- * is stopped.
+ * Asked once a second, and at once when a process has ended. While spare workers are short, 1
+ * process is started, then 2, 4 … up to 32 a second; a second without shortage puts the rate back
+ * to 1. While there are too many, one a second is stopped.
  */
 #ifndef MU_SUPER_SPARE_H
 #define MU_SUPER_SPARE_H
@@ -18,13 +19,17 @@ struct mu_spare_limits {
     uint32_t min_spare, max_spare; /**< idle workers, summed over all processes */
     uint32_t workers_per_process;
     /**
-     * Async only (0 elsewhere): listener threads of one process, and cores. A process whose listeners are saturated
-     * counts as having no idle worker while more listener threads would still find a core.
+     * Async only (0 elsewhere): listener threads of one process, and cores. A process whose
+     * listeners are saturated counts as having no idle worker while more listener threads would
+     * still find a core.
      */
     uint32_t listeners_per_process, cores;
 };
 
-/** One process as its supervisor knows it; busy and the like are claims of the process, clamped here. */
+/**
+ * One process as its supervisor knows it; busy and the like are claims of the process, clamped
+ * here.
+ */
 struct mu_spare_process {
     bool is_starting; /**< not ready yet: counts as idle throughout */
     bool is_stopping; /**< told to stop, or on its own way out: counts for nothing */

@@ -1,7 +1,8 @@
 /*
- * spawn: from the supervisor to a child. Between fork and the MPM's child_main a child gives up everything that is the
- * supervisor's: its descriptors (above all the ends of its siblings' channels, so that each of them sees the supervisor
- * hang up), its signal mask, and root. From then on only its own channel connects the two.
+ * spawn: from the supervisor to a child. Between fork and the MPM's child_main a child gives up
+ * everything that is the supervisor's: its descriptors (above all the ends of its siblings'
+ * channels, so that each of them sees the supervisor hang up), its signal mask, and root. From then
+ * on only its own channel connects the two.
  */
 #include "super/channel.h"
 #include "super/master.h"
@@ -17,7 +18,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A child whose supervisor was killed ends when it is empty; after this time it ends however busy it is. */
+/* A child whose supervisor was killed ends when it is empty; after this time it ends however busy
+ * it is. */
 enum { ORPHAN_GRACE_S = 60 };
 
 static void close_fd(int *fd)
@@ -43,7 +45,8 @@ static void close_boards(struct mu_super *s)
     }
 }
 
-/* What is the supervisor's. The channels of siblings matter most: whoever held one could stop a sibling. */
+/* What is the supervisor's. The channels of siblings matter most: whoever held one could stop a
+ * sibling. */
 static void close_supervisors(struct mu_super *s)
 {
     for (size_t i = 0; i < s->kids_n; i++)
@@ -65,7 +68,8 @@ static void orphaned(int sig)
     alarm(ORPHAN_GRACE_S);
 }
 
-/* TERM ends a child that hangs; what a terminal sends to the whole group is the supervisor's to act on. */
+/* TERM ends a child that hangs; what a terminal sends to the whole group is the supervisor's to act
+ * on. */
 static void child_signals(void)
 {
     static const int ignored[] = { SIGINT, SIGHUP, SIGUSR1, SIGWINCH, SIGPIPE };
@@ -153,7 +157,8 @@ static int child_run(struct mu_super *s, uint32_t place, int channel)
     if (!drop_privileges(s))
         return MU_CHILD_FAILED;
     core_dumps(s);
-    /* After the change of user, which clears it. The channel's hang-up says the same to a child that listens. */
+    /* After the change of user, which clears it. The channel's hang-up says the same to a child
+     * that listens. */
     prctl(PR_SET_PDEATHSIG, SIGUSR2);
     if (getppid() != supervisor)
         return 0;

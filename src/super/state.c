@@ -1,7 +1,8 @@
 /*
- * state: the format of what crosses an execve. Two different builds of the server read it, so it is versioned, every
- * record carries its length, unknown records of the optional range are skipped, and a reader that understands less
- * than all of the rest refuses the whole: the old binary is then executed again, which can.
+ * state: the format of what crosses an execve. Two different builds of the server read it, so it is
+ * versioned, every record carries its length, unknown records of the optional range are skipped,
+ * and a reader that understands less than all of the rest refuses the whole: the old binary is then
+ * executed again, which can.
  */
 #include "super/state.h"
 

@@ -1,4 +1,5 @@
-/* What one image of the supervisor hands to the next over execve: versioned key/length/value records in a memfd. */
+/* What one image of the supervisor hands to the next over execve: versioned key/length/value
+ * records in a memfd. */
 #ifndef MU_SUPER_STATE_H
 #define MU_SUPER_STATE_H
 
@@ -7,7 +8,10 @@
 
 #define MU_STATE_VERSION 1u
 
-/** Keys. Never renumber; a reader skips what it does not know from MU_STATE_OPTIONAL on, and refuses it below. */
+/**
+ * Keys. Never renumber; a reader skips what it does not know from MU_STATE_OPTIONAL on, and refuses
+ * it below.
+ */
 enum mu_state_key {
     MU_STATE_END = 0, /**< no value; what follows is the reason of a failed take-over, as text */
     MU_STATE_GENERATION = 1, /**< u64: of the image that writes */
@@ -60,12 +64,17 @@ void mu_state_put_u64(struct mu_buf *b, enum mu_state_key key, uint64_t v);
 
 /** Check magic and version. Returns MU_OK with *at behind them, or MU_BAD. */
 MU_NODISCARD enum mu_rc mu_state_open(struct mu_str all, struct mu_str *at);
-/** The next record. Returns MU_OK; MU_EOF at MU_STATE_END (*at is then the reason); MU_BAD when it is cut short. */
+/**
+ * The next record. Returns MU_OK; MU_EOF at MU_STATE_END (*at is then the reason); MU_BAD when it
+ * is cut short.
+ */
 MU_NODISCARD enum mu_rc mu_state_next(struct mu_str *at, uint32_t *key, struct mu_str *value);
 /** Take a fixed head off the front of a value. Returns false when it is too short. */
 MU_NODISCARD bool mu_state_head(struct mu_str *value, void *head, size_t n);
 
-/** A memfd with these bytes (not close-on-exec), positioned at its start. -1 and errno on failure. */
+/**
+ * A memfd with these bytes (not close-on-exec), positioned at its start. -1 and errno on failure.
+ */
 int mu_state_to_fd(struct mu_str bytes);
 /** Read all of a file. Returns MU_OK; MU_NOMEM; MU_EIO. */
 MU_NODISCARD enum mu_rc mu_state_from_fd(int fd, struct mu_buf *out);

@@ -1,7 +1,8 @@
 /*
- * super: the supervisor's entry. Whatever way it is started (by an administrator, as a rehearsal, as the next image of a
- * running server, or as the one before it again), the order is fixed: signals are blocked, the configuration is read,
- * sockets are opened, modules start, the PidFile is written, and the loop begins.
+ * super: the supervisor's entry. Whatever way it is started (by an administrator, as a rehearsal,
+ * as the next image of a running server, or as the one before it again), the order is fixed:
+ * signals are blocked, the configuration is read, sockets are opened, modules start, the PidFile is
+ * written, and the loop begins.
  */
 #include "super/super.h"
 
@@ -66,7 +67,8 @@ static char *join(const char *dir, size_t dir_len, const char *name)
     return path;
 }
 
-/* argv[0] as an absolute path, links not followed: where the next version of the server will be installed. */
+/* argv[0] as an absolute path, links not followed: where the next version of the server will be
+ * installed. */
 static char *find_exe(const char *name, const char *cwd)
 {
     char self[PATH_MAX];
@@ -164,7 +166,8 @@ static enum mu_rc check_pid_file(struct mu_super *s)
                            (int)pid, path);
 }
 
-/* The parent: its exit status says whether the server runs. Whatever went wrong was printed by the child. */
+/* The parent: its exit status says whether the server runs. Whatever went wrong was printed by the
+ * child. */
 static int await_server(int fd, pid_t child)
 {
     char said = 0;
@@ -207,8 +210,8 @@ static int become_daemon(struct mu_super *s)
 }
 
 /*
- * Before modules start: whatever is forked from here on must not hold the terminal. Its standard error is kept aside
- * until the server runs, so that every reason not to can be read there.
+ * Before modules start: whatever is forked from here on must not hold the terminal. Its standard
+ * error is kept aside until the server runs, so that every reason not to can be read there.
  */
 static void leave_terminal(struct mu_super *s)
 {
@@ -226,7 +229,8 @@ static void leave_terminal(struct mu_super *s)
     close(null);
 }
 
-/* Messages about the configuration: to whoever called, or to the terminal that a daemon keeps aside. */
+/* Messages about the configuration: to whoever called, or to the terminal that a daemon keeps
+ * aside. */
 static void report(void *arg, bool is_error, const char *text)
 {
     const struct mu_super *s = arg;

@@ -8,7 +8,10 @@
 struct mu_super_opts {
     char **argv; /**< as main() got it, NULL-terminated: what a re-exec runs again */
     struct mu_config_opts config; /**< `tree` and `report` are set by the supervisor when it runs */
-    /** The room above completes a loaded configuration (routing, derived data); MU_BAD after reporting errors. */
+    /**
+     * The room above completes a loaded configuration (routing, derived data); MU_BAD after
+     * reporting errors.
+     */
     enum mu_rc (*prepare)(struct mu_config *config);
     bool is_foreground; /**< -DFOREGROUND: do not become a daemon */
     bool is_single;     /**< -X: one child, in this very process, no fork */
@@ -21,17 +24,22 @@ struct mu_super_opts {
 
 /**
  * Run the server.
- * Returns: the exit status of the process (of the parent, when it becomes a daemon: 0 once the server runs and
- *          the PidFile is there).
+ * Returns: the exit status of the process (of the parent, when it becomes a daemon: 0 once the
+ *          server runs and the PidFile is there).
  */
 int mu_super_run(const struct mu_super_opts *opts);
 
-/** The hidden options, for the parser of the command line. Returns: was `arg` one? MU_BAD: one that is malformed. */
+/**
+ * The hidden options, for the parser of the command line. Returns: was `arg` one? MU_BAD: one that
+ * is malformed.
+ */
 MU_NODISCARD enum mu_rc mu_super_option(const char *arg, struct mu_super_opts *opts);
 
 /**
- * Load a configuration and check all that can be checked without running it: what -t does, and every start.
- * Returns: MU_OK with *out (mu_config_destroy) and the MPM's numbers; MU_BAD after reporting through opts->report.
+ * Load a configuration and check all that can be checked without running it: what -t does, and
+ * every start.
+ * Returns: MU_OK with *out (mu_config_destroy) and the MPM's numbers; MU_BAD after reporting
+ *          through opts->report.
  */
 MU_NODISCARD enum mu_rc mu_super_configure(const struct mu_config_opts *opts,
                                            enum mu_rc (*prepare)(struct mu_config *config),
@@ -46,7 +54,10 @@ const char *mu_super_pid_path(const struct mu_config *config);
 /** Is `pid`'s process alive and a running server (the PidFile's owner), as far as can be told? */
 bool mu_super_is_running(pid_t pid);
 
-/** The module of this room, for the list of built-in ones: User, Group, and the directives that all MPMs share. */
+/**
+ * The module of this room, for the list of built-in ones: User, Group, and the directives that all
+ * MPMs share.
+ */
 extern struct mu_module mu_module_unixd;
 
 #endif

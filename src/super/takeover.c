@@ -1,9 +1,10 @@
 /*
- * takeover: a new image of the supervisor finds itself in the process of the old one. It reads the state, puts every
- * descriptor and child back into its tables, applies the tree that the rehearsal resolved, and starts a generation of its
- * own beside the old one. Until that one serves, everything can still be given back to the old binary; the old
- * generation is told to go only afterwards, so there is never a moment without someone who accepts. After HUP the old
- * children are told to go first.
+ * takeover: a new image of the supervisor finds itself in the process of the old one. It reads the
+ * state, puts every descriptor and child back into its tables, applies the tree that the rehearsal
+ * resolved, and starts a generation of its own beside the old one. Until that one serves,
+ * everything can still be given back to the old binary; the old generation is told to go only
+ * afterwards, so there is never a moment without someone who accepts. After HUP the old children
+ * are told to go first.
  */
 #include "super/master.h"
 #include "super/state.h"
@@ -147,7 +148,8 @@ static enum mu_rc take_record(struct mu_super *s, uint32_t key, struct mu_str v,
     }
 }
 
-/* All records must be understood before any is acted on: what is refused is then as the old binary left it. */
+/* All records must be understood before any is acted on: what is refused is then as the old binary
+ * left it. */
 static enum mu_rc check_keys(struct mu_str at)
 {
     uint32_t key;
@@ -209,7 +211,8 @@ enum mu_rc mu_super_pid_file(struct mu_super *s)
     return MU_OK;
 }
 
-/* The generation of this image: a new one, or in a fall-back the one that went on serving all the time. */
+/* The generation of this image: a new one, or in a fall-back the one that went on serving all the
+ * time. */
 static enum mu_rc begin(struct mu_super *s, const struct taken *t)
 {
     struct mu_score_totals base = { 0, 0, 0 };
@@ -240,8 +243,8 @@ static uint64_t in_use(const struct mu_super *s, const struct mu_kid *k)
 }
 
 /*
- * Under load the new generation must not begin so small that clients wait for it to grow. The claims of children are
- * believed as far as the administrator's limits go.
+ * Under load the new generation must not begin so small that clients wait for it to grow. The
+ * claims of children are believed as far as the administrator's limits go.
  */
 static void keep_size(struct mu_super *s)
 {

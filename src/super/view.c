@@ -1,7 +1,8 @@
 /*
- * view: the scoreboards as a status page shows them. A child inherits the supervisor's tables by fork, so it knows the
- * boards of its own and of the generations before it, mapped; a child of an older generation does not know the newer
- * ones. All is copied out and cleaned on the way: strings in shared memory may be torn or rubbish.
+ * view: the scoreboards as a status page shows them. A child inherits the supervisor's tables by
+ * fork, so it knows the boards of its own and of the generations before it, mapped; a child of an
+ * older generation does not know the newer ones. All is copied out and cleaned on the way: strings
+ * in shared memory may be torn or rubbish.
  */
 #include "super/master.h"
 
@@ -41,7 +42,8 @@ static uint32_t at_most(uint32_t v, uint32_t limit)
     return v < limit ? v : limit;
 }
 
-/* Printable, terminated. The worker may be writing it: relaxed loads, byte by byte, take what is there. */
+/* Printable, terminated. The worker may be writing it: relaxed loads, byte by byte, take what is
+ * there. */
 static void copy_text(char *to, const char *from, size_t cap)
 {
     size_t i;
@@ -63,7 +65,8 @@ static char clean_state(char c)
     return c && strchr(known, c) ? c : '?';
 }
 
-/* The n-th place that is shown: of the present generation all up to ServerLimit, beyond and of old ones the taken. */
+/* The n-th place that is shown: of the present generation all up to ServerLimit, beyond and of old
+ * ones the taken. */
 static struct mu_generation *find_place(size_t n, uint32_t *place)
 {
     MU_LIST_FOR(at, (struct mu_list *)(uintptr_t)&source->generations) {
@@ -110,7 +113,8 @@ static void copy_slot(struct mu_worker_view *out, const struct mu_score_slot *s)
 
 bool mu_worker_view(size_t i, struct mu_worker_view *out)
 {
-    /* A reader walks from 0 on: where the last call was is remembered, so the walk is not quadratic. */
+    /* A reader walks from 0 on: where the last call was is remembered, so the walk is not
+     * quadratic. */
     static _Thread_local struct {
         size_t base, n;
         uint32_t place, slots;
@@ -138,7 +142,8 @@ bool mu_worker_view(size_t i, struct mu_worker_view *out)
     out->child = at.place;
     out->slot = (uint32_t)(i - at.base);
     copy_slot(out, mu_scoreboard_slot(at.g->board, at.place, out->slot));
-    /* A worker of a child that is on its way out is finishing gracefully; a terminated one was never busy. */
+    /* A worker of a child that is on its way out is finishing gracefully; a terminated one was
+     * never busy. */
     if ((at.g != source->now || peek_flag(&c->is_stopping)) && out->state != '.' && peek32(&c->pid))
         out->state = 'G';
     return true;

@@ -1,4 +1,5 @@
-/* fiber_bench: nanoseconds of what the engine does most: starting a fiber, switching, yielding, timers, a wake-up. */
+/* fiber_bench: nanoseconds of what the engine does most: starting a fiber, switching, yielding,
+ * timers, a wake-up. */
 #include <engine/internal.h>
 
 #include <muster/clock.h>

@@ -1,9 +1,11 @@
 /*
- * The floor under every server of `make bench`: what Linux alone charges for taking a request and giving an answer.
+ * The floor under every server of `make bench`: what Linux alone charges for taking a request and
+ * giving an answer.
  *
- * A bare epoll loop that receives whatever arrives, takes it for one request, and sends an answer made beforehand. It
- * parses nothing but the word that ends a connection, looks no file up, arms no timer and logs nothing, so a server
- * that does these things costs more. Usage: floor PORT, on 127.0.0.1, until a signal ends it.
+ * A bare epoll loop that receives whatever arrives, takes it for one request, and sends an answer
+ * made beforehand. It parses nothing but the word that ends a connection, looks no file up, arms no
+ * timer and logs nothing, so a server that does these things costs more. Usage: floor PORT, on
+ * 127.0.0.1, until a signal ends it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -74,7 +76,8 @@ static void take(int poller, int listener)
     epoll_ctl(poller, EPOLL_CTL_ADD, fd, &ev);
 }
 
-/* One request in, one answer out. The answer fits the socket's buffer: a short send means that the peer is gone. */
+/* One request in, one answer out. The answer fits the socket's buffer: a short send means that the
+ * peer is gone. */
 static void serve(int fd)
 {
     const struct answer *a = &keep_alive;

@@ -298,11 +298,19 @@ class Server:
 
     def kill_all(self):
         """Whatever is left of this server, when a test has failed."""
+        pid = self.read_pid_file()
+        if not self.session and pid and self._is_mine(pid):  # a daemon whose start the test did not see end well
+            self.session = Process(pid).session()
         for p in self.family() + ([Process(self.process.pid)] if self.process else []):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(p.pid, signal.SIGKILL)
         if self.process:
             self.process.wait()
+
+    def _is_mine(self, pid):
+        with contextlib.suppress(OSError), open("/proc/%d/cmdline" % pid, "rb") as f:
+            return self.root.encode() in f.read()
+        return False
 
     def leftovers(self):
         """What a stopped server must not leave: processes, listening ports, its PidFile, shared memory."""

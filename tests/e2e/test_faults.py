@@ -16,7 +16,7 @@ from harness import MPM, wait_until
 from rawclient import TESTMUX, Client
 
 HELLO = {"index.html": "hello\n"}
-LARGE = bytes(range(256)) * 80_000  # 20 MB: more than any socket's buffers hold
+LARGE = bytes(range(256)) * 40_000  # 10 MB: more than any socket's buffers hold
 POST = "POST /echo HTTP/1.1\r\nHost: x\r\n"
 STREAM = """
 LoadModule park_module "{test_modules}/mod_park.so"
@@ -189,10 +189,10 @@ def test_strange_ranges(serve, ranges):
 def test_slow_readers_get_everything(serve):
     """Small receive windows, small reads, several at once: files and handlers' answers arrive whole."""
     server = serve(STREAM + ("MaxRequestWorkers 10\n" if MPM == "prefork" else "") + "TimeOut 60\n", files=dict(HELLO, large=LARGE))
-    stream = b"".join(bytes([ord("a") + i % 26]) * 1024 for i in range(6000))
+    stream = b"".join(bytes([ord("a") + i % 26]) * 1024 for i in range(3000))
     with contextlib.ExitStack() as stack:
         clients = [(stack.enter_context(Client(server, receive_buffer=4096)), path, body)
-                   for path, body in (("/large", LARGE), ("/stream?6000", stream)) * 3]
+                   for path, body in (("/large", LARGE), ("/stream?3000", stream)) * 3]
         for c, path, _ in clients:
             c.get(path)
         if MPM == "event":
@@ -223,7 +223,7 @@ def test_a_file_changes_while_it_is_sent(serve, change):
         assert length == len(LARGE)
         start = c.read_exactly(1000)
         if change == "truncate":
-            os.truncate(path, 10_000_000)
+            os.truncate(path, 6_000_000)
         elif change == "delete":
             os.unlink(path)
         elif change == "replace":
@@ -273,8 +273,7 @@ def test_no_descriptor_for_a_file(serve):
         assert c.get("/").answer().status == 200
         for pid in pids(server):
             limit(pid, "RLIMIT_NOFILE", max(map(int, os.listdir("/proc/%d/fd" % pid))) + 1)
-        statuses = {c.get("/f%d" % i).answer().status for i in range(50 if MPM == "event" else 1)}
-        assert statuses <= {200, 500, 503}, statuses
+        assert c.get("/f0").answer().status == 503
         for pid in pids(server):
             limit(pid, "RLIMIT_NOFILE", None)
     for i in range(50):
@@ -310,9 +309,13 @@ def test_no_memory(serve):
             for c in clients:
                 if c in refused:
                     continue
-                with contextlib.suppress(BlockingIOError):
-                    if c.s.recv(100) is not None:
-                        refused.append(c)
+                try:
+                    c.s.recv(100)
+                except BlockingIOError:
+                    continue
+                except ConnectionError:
+                    pass
+                refused.append(c)
             return len(refused) > 100
         wait_until("many are refused", look)
         limit(who[0], "RLIMIT_AS", None)

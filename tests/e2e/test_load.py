@@ -269,7 +269,7 @@ def test_more_handlers_than_max_fibers(serve):
         tenth = stack.enter_context(server.connect())
         tenth.sendall(b"GET /park HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until("there is no more room", lambda: server.get("/").status == 503)
-        assert "MaxFibers" in server.error_log()
+        wait_until("the log says why", lambda: "MaxFibers" in server.error_log())
         reset(tenth)
         wait_until("there is room again", lambda: server.get("/").status == 200)
         assert number_at(server, "/release") == 9

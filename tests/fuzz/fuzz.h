@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 /**
- * Feed one input to the code under test. A finding is a crash, a sanitizer's report or a failed assertion.
+ * Feed one input to the code under test. A finding is a crash, a sanitizer's report or a failed
+ * assertion.
  * Returns:  0.
  * Owns:     the caller keeps data; it is exactly `size` bytes long and no NUL follows it.
  */

@@ -1,7 +1,8 @@
 /*
- * Fuzz target: configuration files. The input is a few files in memory, parted by bytes 0xFF: the main one first, then
- * a.conf, d/b.conf and d/c.conf, which it may Include. What loads is also dumped, loaded from the dump and dumped again:
- * both dumps must be the same. An input that begins with "muster-tree" is loaded as a dump itself.
+ * Fuzz target: configuration files. The input is a few files in memory, parted by bytes 0xFF: the
+ * main one first, then a.conf, d/b.conf and d/c.conf, which it may Include. What loads is also
+ * dumped, loaded from the dump and dumped again: both dumps must be the same. An input that begins
+ * with "muster-tree" is loaded as a dump itself.
  */
 #include "fuzz.h"
 

@@ -1,8 +1,10 @@
 /*
- * Replays a fuzz target's corpus without libFuzzer, so that every input that was ever of interest is a unit test.
+ * Replays a fuzz target's corpus without libFuzzer, so that every input that was ever of interest
+ * is a unit test.
  *
- * Arguments are files or folders of files. Each input is handed over in an allocation of exactly its size: a read
- * beyond its end is seen by AddressSanitizer. No input at all is a failure, since nothing would have been tested.
+ * Arguments are files or folders of files. Each input is handed over in an allocation of exactly
+ * its size: a read beyond its end is seen by AddressSanitizer. No input at all is a failure, since
+ * nothing would have been tested.
  */
 #include "fuzz.h"
 

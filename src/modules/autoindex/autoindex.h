@@ -65,13 +65,13 @@ struct ai_width {
 };
 
 struct ai_conf {
-    bool is_initial;             /**< the defaults, in which nothing was written */
-    uint32_t opts;               /**< named without a sign, and in force once merged */
-    uint32_t added, removed;     /**< named with + and - */
+    bool is_initial;                 /**< the defaults, in which nothing was written */
+    uint32_t opts;                   /**< named without a sign, and in force once merged */
+    uint32_t added, removed;         /**< named with + and - */
     int64_t icon_width, icon_height; /**< 0: no such attribute */
     struct ai_width name_width, description_width;
-    char key;                    /**< N M S D of IndexOrderDefault; 0: not said */
-    char direction;              /**< A or D; 0: not said */
+    char key;       /**< N M S D of IndexOrderDefault; 0: not said */
+    char direction; /**< A or D; 0: not said */
     bool resets_ignore;
     struct ai_items icons, alts;
     struct ai_descriptions descriptions;
@@ -83,11 +83,11 @@ struct ai_conf {
 
 /** What a listing shows in one row. */
 struct ai_entry {
-    struct mu_str name;    /**< with a slash behind a directory; the parent's is its URL path */
+    struct mu_str name; /**< with a slash behind a directory; the parent's is its URL path */
     struct mu_str icon, alt, description; /**< p == NULL: none */
-    int64_t size;          /**< -1: not shown */
-    int64_t mtime;         /**< seconds; -1: not shown */
-    bool goes_first;       /**< a directory under FoldersFirst */
+    int64_t size;                         /**< -1: not shown */
+    int64_t mtime;                        /**< seconds; -1: not shown */
+    bool goes_first;                      /**< a directory under FoldersFirst */
     bool is_parent;
 };
 
@@ -95,14 +95,14 @@ struct ai_entry {
 struct ai_listing {
     struct mu_req *r;
     const struct ai_conf *c;
-    uint32_t opts;            /**< of the configuration, as the query changed them */
+    uint32_t opts; /**< of the configuration, as the query changed them */
     char key, direction;
-    struct mu_str pattern;    /**< P= of the query; p == NULL: everything */
+    struct mu_str pattern;     /**< P= of the query; p == NULL: everything */
     struct mu_str column_args; /**< what column links carry on: ";F=1;V=1;P=…" */
-    struct mu_vec entries;    /**< of struct ai_entry */
+    struct mu_vec entries;     /**< of struct ai_entry */
     struct mu_buf b;
-    enum mu_rc rc;            /**< of what was sent already */
-    bool is_streaming;        /**< something was sent already */
+    enum mu_rc rc;     /**< of what was sent already */
+    bool is_streaming; /**< something was sent already */
 };
 
 /** config.c: the directives, the defaults, one scope over another. */
@@ -117,9 +117,9 @@ void ai_query(struct ai_listing *l);
 
 /** A file as the icon, text and description patterns see it. */
 struct ai_subject {
-    struct mu_str path;     /**< file name; or ^^DIRECTORY^^, ^^BLANKICON^^ */
+    struct mu_str path; /**< file name; or ^^DIRECTORY^^, ^^BLANKICON^^ */
     struct mu_str type, encoding;
-    bool is_path_only;      /**< directories go by their name alone */
+    bool is_path_only; /**< directories go by their name alone */
 };
 /** match.c: the first that fits, p == NULL when none does. */
 struct mu_str ai_find(const struct ai_items *items, const struct ai_subject *s);

@@ -58,7 +58,8 @@ static enum mu_rc add_icons(struct mu_cmd *cmd, struct ai_conf *c, enum ai_by by
     comma = mu_str_chr(icon, ',');
     end = mu_str_chr(icon, ')');
     if (comma < 0 || end < comma)
-        return mu_cmd_error(cmd, "found '%.*s', expected an icon's URL or (text,URL)", MU_FMT(icon));
+        return mu_cmd_error(cmd, "found '%.*s', expected an icon's URL or (text,URL)",
+                            MU_FMT(icon));
     if (add_items(cmd, &c->alts, by, mu_str_sub(icon, 1, (size_t)comma), args + 1, n - 1) != MU_OK)
         return MU_BAD;
     icon = mu_str_sub(icon, (size_t)comma + 1, (size_t)end);
@@ -100,7 +101,8 @@ static enum mu_rc set_alt_encoding(struct mu_cmd *cmd, void *conf, const struct 
 }
 
 /* A slash makes it a pattern for the end of the whole file name, a wildcard one for the last part. */
-static struct ai_description description_of(struct mu_cmd *cmd, struct mu_str text, struct mu_str to)
+static struct ai_description description_of(struct mu_cmd *cmd, struct mu_str text,
+                                            struct mu_str to)
 {
     struct ai_description d = { .pattern = to, .text = text };
 
@@ -112,7 +114,8 @@ static struct ai_description description_of(struct mu_cmd *cmd, struct mu_str te
     return d;
 }
 
-static enum mu_rc set_description(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+static enum mu_rc set_description(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                  size_t n)
 {
     struct ai_descriptions *list = &((struct ai_conf *)conf)->descriptions;
     struct ai_description *v = mu_new_n(cmd->arena, struct ai_description, list->n + n - 1);
@@ -227,8 +230,8 @@ enum mu_rc ai_conf_merge(struct mu_arena *a, const void *base, const void *over,
     c->icon_width = o->icon_width ? o->icon_width : b->icon_width;
     c->icon_height = o->icon_height ? o->icon_height : b->icon_height;
     c->name_width = o->name_width.adjust != AI_WIDTH_UNSET ? o->name_width : b->name_width;
-    c->description_width = o->description_width.adjust != AI_WIDTH_UNSET ? o->description_width
-                                                                         : b->description_width;
+    c->description_width =
+        o->description_width.adjust != AI_WIDTH_UNSET ? o->description_width : b->description_width;
     c->key = o->key ? o->key : b->key;
     c->direction = o->direction ? o->direction : b->direction;
     c->type = o->type.p ? o->type : b->type;
@@ -239,7 +242,8 @@ enum mu_rc ai_conf_merge(struct mu_arena *a, const void *base, const void *over,
 #define AI_WHERE (MU_IN_SERVER | MU_IN_DIR | MU_OVR_INDEXES)
 
 const struct mu_directive ai_directives[] = {
-    MU_DIR_CALL("AddIcon", AI_WHERE, 2, -1, set_icon, "an icon's URL, or (text,URL), and file names"),
+    MU_DIR_CALL("AddIcon", AI_WHERE, 2, -1, set_icon,
+                "an icon's URL, or (text,URL), and file names"),
     MU_DIR_CALL("AddIconByType", AI_WHERE, 2, -1, set_icon_type,
                 "an icon's URL, or (text,URL), and media types"),
     MU_DIR_CALL("AddIconByEncoding", AI_WHERE, 2, -1, set_icon_encoding,
@@ -255,10 +259,12 @@ const struct mu_directive ai_directives[] = {
     MU_DIR_STR("HeaderName", struct ai_conf, header, AI_WHERE, "file shown above the listing"),
     MU_DIR_STR("IndexHeadInsert", struct ai_conf, head_insert, AI_WHERE,
                "text put into the page's <head>"),
-    MU_DIR_CALL("IndexIgnore", AI_WHERE, 1, -1, set_ignore, "names and patterns left out of listings"),
+    MU_DIR_CALL("IndexIgnore", AI_WHERE, 1, -1, set_ignore,
+                "names and patterns left out of listings"),
     MU_DIR_FLAG("IndexIgnoreReset", struct ai_conf, resets_ignore, AI_WHERE,
                 "On: forget what outer sections leave out"),
-    MU_DIR_CALL("IndexOptions", AI_WHERE, 0, -1, ai_set_options, "options, each with + or - or neither"),
+    MU_DIR_CALL("IndexOptions", AI_WHERE, 0, -1, ai_set_options,
+                "options, each with + or - or neither"),
     MU_DIR_CALL("IndexOrderDefault", AI_WHERE, 2, 2, ai_set_order,
                 "Ascending or Descending, and Name, Date, Size or Description"),
     MU_DIR_STR("IndexStyleSheet", struct ai_conf, style_sheet, AI_WHERE, "URL of a style sheet"),

@@ -24,7 +24,9 @@ static int64_t time_ns(struct timespec t)
 static struct mu_finfo finfo_of(const struct stat *st)
 {
     return (struct mu_finfo){
-        .type = S_ISREG(st->st_mode) ? MU_FT_REG : S_ISDIR(st->st_mode) ? MU_FT_DIR : MU_FT_OTHER,
+        .type = S_ISREG(st->st_mode)   ? MU_FT_REG
+                : S_ISDIR(st->st_mode) ? MU_FT_DIR
+                                       : MU_FT_OTHER,
         .mode = st->st_mode,
         .uid = st->st_uid,
         .gid = st->st_gid,
@@ -62,7 +64,8 @@ static bool is_page(const struct mu_req *sub)
     static const char *const types[] = { "text/html", "application/xhtml+xml",
                                          "text/x-server-parsed-html" };
     ssize_t end = mu_str_chr(sub->content_type, ';');
-    struct mu_str type = end < 0 ? sub->content_type : mu_str_sub(sub->content_type, 0, (size_t)end);
+    struct mu_str type =
+        end < 0 ? sub->content_type : mu_str_sub(sub->content_type, 0, (size_t)end);
 
     for (size_t i = 0; i < MU_ARRAY_LEN(types); i++) {
         if (mu_str_ieq(mu_str_trim(type), mu_str_c(types[i])))

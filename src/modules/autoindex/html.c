@@ -36,7 +36,8 @@ static void write_column(struct ai_listing *l, char key, const char *title)
         mu_buf_add(&l->b, mu_str_c(title));
         return;
     }
-    mu_buf_addf(&l->b, "<a href=\"?C=%c;O=%c%.*s\">%s</a>", key, next, MU_FMT(l->column_args), title);
+    mu_buf_addf(&l->b, "<a href=\"?C=%c;O=%c%.*s\">%s</a>", key, next, MU_FMT(l->column_args),
+                title);
 }
 
 /* ---- table ---- */
@@ -55,8 +56,8 @@ static void write_table_icon_head(struct ai_listing *l)
 {
     struct mu_str blank = ai_find_named(&l->c->icons, MU_S("^^BLANKICON^^"));
 
-    mu_buf_add(&l->b, is_styled(l) ? MU_S("<th class=\"indexcolicon\">")
-                                   : MU_S("<th valign=\"top\">"));
+    mu_buf_add(&l->b,
+               is_styled(l) ? MU_S("<th class=\"indexcolicon\">") : MU_S("<th valign=\"top\">"));
     if (blank.p)
         ai_write_image(l, blank, MU_S("[ICO]"));
     else

@@ -1,4 +1,5 @@
-/* Which icon, text and description belong to a name, and which names are left out. Of several that fit, the first. */
+/* Which icon, text and description belong to a name, and which names are left out. Of several that
+ * fit, the first. */
 #include "autoindex.h"
 
 static struct mu_str last_part(struct mu_str path)

@@ -11,10 +11,11 @@ static enum mu_status refuse(struct mu_req *r)
 {
     struct mu_str names = mu_req_note(r, MU_S("dir-index-names"));
 
-    MU_LOG(&r->log, "autoindex", MU_LOG_ERR, "MU1100",
-           "Cannot serve directory %.*s: No matching DirectoryIndex (%.*s) found, and server-generated "
-           "directory index forbidden by Options directive", MU_FMT(r->filename),
-           MU_FMT(names.n ? names : MU_S("none")));
+    MU_LOG(
+        &r->log, "autoindex", MU_LOG_ERR, "MU1100",
+        "Cannot serve directory %.*s: No matching DirectoryIndex (%.*s) found, and server-generated "
+        "directory index forbidden by Options directive",
+        MU_FMT(r->filename), MU_FMT(names.n ? names : MU_S("none")));
     return MU_403_FORBIDDEN;
 }
 
@@ -78,10 +79,7 @@ static enum mu_status list_directory(struct mu_req *r, const void *conf)
     return send_page(l);
 }
 
-MU_MODULE(autoindex,
-          .conf_size = sizeof(struct ai_conf),
-          .directives = ai_directives,
-          .init = ai_conf_init,
-          .merge = ai_conf_merge,
+MU_MODULE(autoindex, .conf_size = sizeof(struct ai_conf), .directives = ai_directives,
+          .init = ai_conf_init, .merge = ai_conf_merge,
           .handlers = MU_HANDLERS({ "httpd/unix-directory", list_directory, MU_GET | MU_HEAD, true,
                                     false }));

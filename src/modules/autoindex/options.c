@@ -293,8 +293,8 @@ static bool apply_pair(struct ai_listing *l, struct mu_str pair, struct carried 
         apply_format(l, pair.p[2]);
         carried->format = pair.p[2];
     } else {
-        l->opts = pair.p[2] == '1' ? l->opts | AI_VERSION_SORT
-                                   : l->opts & ~(uint32_t)AI_VERSION_SORT;
+        l->opts =
+            pair.p[2] == '1' ? l->opts | AI_VERSION_SORT : l->opts & ~(uint32_t)AI_VERSION_SORT;
         carried->version = pair.p[2];
     }
     return true;

@@ -1,7 +1,9 @@
-/* What is around a listing: the page's beginning and end, and the files that HeaderName and ReadmeName put there.
+/* What is around a listing: the page's beginning and end, and the files that HeaderName and
+ * ReadmeName put there.
  *
- * Such a file is looked up as if the client had asked for it. HTML is run as a sub-request, so that it may be a script
- * or hold includes; other text is shown as it stands; anything else is passed over.
+ * Such a file is looked up as if the client had asked for it. HTML is run as a sub-request, so that
+ * it may be a script or hold includes; other text is shown as it stands; anything else is passed
+ * over.
  */
 #include "autoindex.h"
 

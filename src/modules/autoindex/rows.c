@@ -49,8 +49,9 @@ static void write_icon(struct ai_listing *l, const struct ai_entry *e, struct mu
         mu_buf_add(&l->b, MU_S("\">"));
     }
     if (icon.p)
-        ai_write_image(l, icon, mu_str_cat(l->r->arena, MU_S("["), e->alt.p ? e->alt : MU_S("   "),
-                                           MU_S("]")));
+        ai_write_image(
+            l, icon,
+            mu_str_cat(l->r->arena, MU_S("["), e->alt.p ? e->alt : MU_S("   "), MU_S("]")));
     else
         mu_buf_add(&l->b, blank);
     if (l->opts & AI_ICONS_ARE_LINKS)

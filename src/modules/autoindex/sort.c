@@ -109,7 +109,8 @@ static int compare_names(const struct ai_listing *l, struct mu_str a, struct mu_
     return result ? result : mu_str_cmp(a, b);
 }
 
-static int compare_key(const struct ai_listing *l, const struct ai_entry *a, const struct ai_entry *b)
+static int compare_key(const struct ai_listing *l, const struct ai_entry *a,
+                       const struct ai_entry *b)
 {
     switch (l->key) {
     case 'M':

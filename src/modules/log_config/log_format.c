@@ -1,4 +1,5 @@
-/* Compiling and writing log formats: the grammar of LogFormat, and the escaping of what clients sent. */
+/* Compiling and writing log formats: the grammar of LogFormat, and the escaping of what clients
+ * sent. */
 #include "log_format.h"
 
 #include <stdarg.h>
@@ -109,7 +110,8 @@ static bool parse_statuses(struct mu_arena *a, struct mu_str *rest, struct log_i
     return true;
 }
 
-/* One item; `rest` stands behind the '%'. Braces, '<' and '>' may come in any order, as in httpd. */
+/* One item; `rest` stands behind the '%'. Braces, '<' and '>' may come in any order, as in
+ * httpd. */
 static bool parse_item(struct mu_arena *a, struct mu_str *rest, struct log_format *f,
                        struct log_item *item, struct mu_str *err)
 {

@@ -13,7 +13,9 @@ struct log_line {
 };
 
 void log_line_add(struct log_line *l, struct mu_str s);
-/** With quotes, backslashes, control and non-ASCII bytes escaped, so that no client forges a line. */
+/**
+ * With quotes, backslashes, control and non-ASCII bytes escaped, so that no client forges a line.
+ */
 void log_line_add_escaped(struct log_line *l, struct mu_str s);
 void log_line_addf(struct log_line *l, const char *fmt, ...) MU_PRINTF(2, 3);
 

@@ -145,7 +145,8 @@ static void item_filename(struct log_line *l, struct mu_req *r, const struct log
 static void item_protocol(struct log_line *l, struct mu_req *r, const struct log_item *item)
 {
     (void)item;
-    log_line_addf(l, "HTTP/%d.%d", r->version / 1000, r->version < 1000 ? r->version : r->version % 10);
+    log_line_addf(l, "HTTP/%d.%d", r->version / 1000,
+                  r->version < 1000 ? r->version : r->version % 10);
 }
 
 static void item_header_in(struct log_line *l, struct mu_req *r, const struct log_item *item)
@@ -170,7 +171,8 @@ static struct mu_str bare_type(const struct mu_req *r)
 
     if (mu_status_has_no_body(r->status))
         return MU_STR_NULL;
-    return or_null(end < 0 ? r->content_type : mu_str_trim(mu_str_sub(r->content_type, 0, (size_t)end)));
+    return or_null(end < 0 ? r->content_type
+                           : mu_str_trim(mu_str_sub(r->content_type, 0, (size_t)end)));
 }
 
 /* Fields that the request keeps as members; the protocol writes them when the head is made. */

@@ -12,11 +12,12 @@ extern struct mu_module mu_module_logio;
 
 /** One CustomLog, TransferLog or GlobalLog. */
 struct access_log {
-    struct mu_str target;  /**< file, or |program */
-    struct mu_str format_text; /**< a name or a format; p == NULL: the server's TransferLog format */
+    struct mu_str target; /**< file, or |program */
+    struct mu_str
+        format_text; /**< a name or a format; p == NULL: the server's TransferLog format */
     const struct log_format *format; /**< resolved by check */
     struct mu_log_file *file;        /**< opened by server_start */
-    struct mu_str env;     /**< env=NAME; p == NULL: always */
+    struct mu_str env;               /**< env=NAME; p == NULL: always */
     bool env_negated;
     struct mu_str conf_file;
     unsigned line;
@@ -30,8 +31,8 @@ struct log_list {
 struct log_conf {
     struct log_list logs;
     struct log_list globals;
-    struct mu_map *formats;          /**< name → struct mu_str * */
-    struct mu_str transfer_format;   /**< LogFormat without a name */
+    struct mu_map *formats;        /**< name → struct mu_str * */
+    struct mu_str transfer_format; /**< LogFormat without a name */
     bool is_buffered;
     bool wants_host; /**< set by check: some log of this server has %h */
 };
@@ -257,7 +258,8 @@ static const struct mu_directive directives[] = {
     MU_DIR_CALL("LogFormat", MU_IN_SERVER, 1, 2, set_format, "a log format, and a name for it"),
     MU_DIR_CALL("CustomLog", MU_IN_SERVER, 2, 3, set_log,
                 "a file or |program, a format or its name, and env=[!]NAME"),
-    MU_DIR_CALL("GlobalLog", MU_IN_GLOBAL, 2, 3, set_log, "as CustomLog, for all virtual hosts too"),
+    MU_DIR_CALL("GlobalLog", MU_IN_GLOBAL, 2, 3, set_log,
+                "as CustomLog, for all virtual hosts too"),
     MU_DIR_CALL("TransferLog", MU_IN_SERVER, 1, 1, set_log,
                 "a file or |program, in the last format that was given without a name"),
     MU_DIR_FLAG("BufferedLogs", struct log_conf, is_buffered, MU_IN_GLOBAL,
@@ -265,12 +267,8 @@ static const struct mu_directive directives[] = {
     MU_DIR_END
 };
 
-MU_MODULE(log_config,
-          .conf_size = sizeof(struct log_conf),
-          .directives = directives,
-          .merge = merge,
-          .check = check,
-          .server_start = server_start,
+MU_MODULE(log_config, .conf_size = sizeof(struct log_conf), .directives = directives,
+          .merge = merge, .check = check, .server_start = server_start,
           .hooks = MU_HOOKS({ MU_PHASE_POST_READ, 0, look_up_host, false, NULL },
                             { MU_PHASE_LOG, 0, log_request, false, NULL }));
 

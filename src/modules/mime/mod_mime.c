@@ -99,19 +99,23 @@ static enum mu_rc remove_type(struct mu_cmd *cmd, void *conf, const struct mu_st
 {
     return remove_attr(cmd, conf, args, n, MIME_TYPE);
 }
-static enum mu_rc remove_charset(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+static enum mu_rc remove_charset(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                 size_t n)
 {
     return remove_attr(cmd, conf, args, n, MIME_CHARSET);
 }
-static enum mu_rc remove_encoding(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+static enum mu_rc remove_encoding(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                  size_t n)
 {
     return remove_attr(cmd, conf, args, n, MIME_ENCODING);
 }
-static enum mu_rc remove_language(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+static enum mu_rc remove_language(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                  size_t n)
 {
     return remove_attr(cmd, conf, args, n, MIME_LANGUAGE);
 }
-static enum mu_rc remove_handler(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
+static enum mu_rc remove_handler(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
+                                 size_t n)
 {
     return remove_attr(cmd, conf, args, n, MIME_HANDLER);
 }
@@ -136,8 +140,10 @@ static enum mu_rc set_filter(struct mu_cmd *cmd, void *conf, const struct mu_str
     (void)n;
     while (mu_str_split(&rest, ';', &name)) {
         if (!is_compression(name))
-            return mu_cmd_error(cmd, "there is no filter '%.*s' in this version, and sending such "
-                                     "files unfiltered would show their source", MU_FMT(name));
+            return mu_cmd_error(cmd,
+                                "there is no filter '%.*s' in this version, and sending such "
+                                "files unfiltered would show their source",
+                                MU_FMT(name));
     }
     return MU_OK;
 }
@@ -227,13 +233,12 @@ static enum mu_rc apply_ext(struct mu_req *r, const struct mime_conf *c, struct 
     if (e->attr[MIME_LANGUAGE].p && push_language(r, e->attr[MIME_LANGUAGE]) != MU_OK)
         return MU_NOMEM;
     if (e->attr[MIME_ENCODING].p)
-        r->content_encoding = r->content_encoding.n
-                                  ? mu_str_cat(r->arena, r->content_encoding, MU_S(", "),
-                                               e->attr[MIME_ENCODING])
-                                  : e->attr[MIME_ENCODING];
+        r->content_encoding = r->content_encoding.n ? mu_str_cat(r->arena, r->content_encoding,
+                                                                 MU_S(", "), e->attr[MIME_ENCODING])
+                                                    : e->attr[MIME_ENCODING];
     if (e->attr[MIME_HANDLER].p)
-        r->handler = mu_str_ieq(e->attr[MIME_HANDLER], MU_S("none")) ? MU_STR_NULL
-                                                                     : e->attr[MIME_HANDLER];
+        r->handler =
+            mu_str_ieq(e->attr[MIME_HANDLER], MU_S("none")) ? MU_STR_NULL : e->attr[MIME_HANDLER];
     return MU_OK;
 }
 
@@ -277,8 +282,7 @@ static enum mu_status type(struct mu_req *r, const void *conf)
             return MU_503_SERVICE_UNAVAILABLE;
     }
     set_content_type(r, &f);
-    if (!r->languages.n && c->default_language.n &&
-        push_language(r, c->default_language) != MU_OK)
+    if (!r->languages.n && c->default_language.n && push_language(r, c->default_language) != MU_OK)
         return MU_503_SERVICE_UNAVAILABLE;
     return MU_STATUS_NONE;
 }
@@ -314,11 +318,14 @@ static void init(void *conf)
 static const struct mu_directive directives[] = {
     MU_DIR_CALL("AddType", MIME_WHERE, 2, -1, set_type, "a media type and extensions"),
     MU_DIR_CALL("AddCharset", MIME_WHERE, 2, -1, set_charset, "a character set and extensions"),
-    MU_DIR_CALL("AddEncoding", MIME_WHERE, 2, -1, set_encoding, "a content encoding and extensions"),
+    MU_DIR_CALL("AddEncoding", MIME_WHERE, 2, -1, set_encoding,
+                "a content encoding and extensions"),
     MU_DIR_CALL("AddLanguage", MIME_WHERE, 2, -1, set_language, "a language and extensions"),
     MU_DIR_CALL("AddHandler", MIME_WHERE, 2, -1, set_handler, "a handler and extensions"),
-    MU_DIR_CALL("AddOutputFilter", MIME_WHERE, 2, -1, set_filter, "filters (separated by ;) and extensions"),
-    MU_DIR_CALL("AddInputFilter", MIME_WHERE, 2, -1, set_filter, "filters (separated by ;) and extensions"),
+    MU_DIR_CALL("AddOutputFilter", MIME_WHERE, 2, -1, set_filter,
+                "filters (separated by ;) and extensions"),
+    MU_DIR_CALL("AddInputFilter", MIME_WHERE, 2, -1, set_filter,
+                "filters (separated by ;) and extensions"),
     MU_DIR_CALL("RemoveType", MIME_WHERE, 1, -1, remove_type, "extensions"),
     MU_DIR_CALL("RemoveCharset", MIME_WHERE, 1, -1, remove_charset, "extensions"),
     MU_DIR_CALL("RemoveEncoding", MIME_WHERE, 1, -1, remove_encoding, "extensions"),
@@ -326,7 +333,8 @@ static const struct mu_directive directives[] = {
     MU_DIR_CALL("RemoveHandler", MIME_WHERE, 1, -1, remove_handler, "extensions"),
     MU_DIR_IGNORED("RemoveOutputFilter", MIME_WHERE, "no extension has a filter in this version"),
     MU_DIR_IGNORED("RemoveInputFilter", MIME_WHERE, "no extension has a filter in this version"),
-    MU_DIR_IGNORED("MultiviewsMatch", MIME_WHERE, "there is no content negotiation in this version"),
+    MU_DIR_IGNORED("MultiviewsMatch", MIME_WHERE,
+                   "there is no content negotiation in this version"),
     MU_DIR_STR("DefaultLanguage", struct mime_conf, default_language, MIME_WHERE,
                "language of files whose name gives none"),
     MU_DIR_FLAG("ModMimeUsePathInfo", struct mime_conf, uses_path_info, MU_IN_DIR,
@@ -336,10 +344,6 @@ static const struct mu_directive directives[] = {
     MU_DIR_END
 };
 
-MU_MODULE(mime,
-          .conf_size = sizeof(struct mime_conf),
-          .directives = directives,
-          .init = init,
-          .merge = merge,
-          .check = load_types,
+MU_MODULE(mime, .conf_size = sizeof(struct mime_conf), .directives = directives, .init = init,
+          .merge = merge, .check = load_types,
           .hooks = MU_HOOKS({ MU_PHASE_TYPE, 0, type, false, NULL }));

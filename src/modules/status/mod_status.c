@@ -35,9 +35,9 @@ static enum mu_status status(struct mu_req *r, const void *conf)
     (void)conf;
     mu_server_view(&v);
     if (o.refresh_s)
-        mu_resp_set(r, MU_S("Refresh"),
-                    mu_fmt(r->arena, "%llu", (unsigned long long)o.refresh_s));
-    mu_resp_type(r, o.is_auto ? MU_S("text/plain; charset=ISO-8859-1") : MU_S("text/html; charset=utf-8"));
+        mu_resp_set(r, MU_S("Refresh"), mu_fmt(r->arena, "%llu", (unsigned long long)o.refresh_s));
+    mu_resp_type(r, o.is_auto ? MU_S("text/plain; charset=ISO-8859-1")
+                              : MU_S("text/html; charset=utf-8"));
     if (o.is_auto)
         status_machine(r, &v, &b);
     else

@@ -6,8 +6,8 @@
 #include <muster/module.h>
 
 struct status_options {
-    bool is_auto;    /**< ?auto: "Key: value" lines */
-    bool is_no_table; /**< ?notable: a list instead of the table of requests */
+    bool is_auto;       /**< ?auto: "Key: value" lines */
+    bool is_no_table;   /**< ?notable: a list instead of the table of requests */
     uint64_t refresh_s; /**< ?refresh=N */
 };
 

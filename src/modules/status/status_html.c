@@ -53,7 +53,8 @@ static void add_figures(struct mu_buf *b, const struct mu_server_view *v)
 {
     int64_t up = status_uptime_s(v);
     double cpu = (double)(v->cpu_user_us + v->cpu_sys_us + v->cpu_children_user_us +
-                          v->cpu_children_sys_us) / 1e6;
+                          v->cpu_children_sys_us) /
+                 1e6;
     struct status_workers n = status_count();
 
     add_time(b, "Current time", mu_real_sec());
@@ -92,8 +93,9 @@ static void add_processes(struct mu_buf *b)
                        "<th>Stopping</th><th>Connections</th><th>Accepting</th><th>Busy</th>"
                        "<th>Idle</th><th>Writing</th><th>Keep-alive</th><th>Closing</th></tr>\n"));
     for (size_t i = 0; mu_process_view(i, &p); i++)
-        mu_buf_addf(b, "<tr><td>%u</td><td>%d</td><td>%s</td><td>%u</td><td>%s</td><td>%u</td>"
-                       "<td>%u</td><td>%u</td><td>%u</td><td>%u</td></tr>\n",
+        mu_buf_addf(b,
+                    "<tr><td>%u</td><td>%d</td><td>%s</td><td>%u</td><td>%s</td><td>%u</td>"
+                    "<td>%u</td><td>%u</td><td>%u</td><td>%u</td></tr>\n",
                     p.slot, (int)p.pid, p.is_stopping ? "yes" : "no", p.connections,
                     p.is_accepting ? "yes" : "no", p.threads_busy, p.threads_idle, p.writing,
                     p.keepalive, p.closing);
@@ -102,11 +104,12 @@ static void add_processes(struct mu_buf *b)
 
 static void add_worker_row(struct mu_buf *b, const struct mu_worker_view *w)
 {
-    mu_buf_addf(b, "<tr><td>%u-%u</td><td>%d</td><td>%llu/%llu/%llu</td><td>%c</td><td>%.2f</td>"
-                   "<td>%lld</td><td>%.0f</td><td>",
+    mu_buf_addf(b,
+                "<tr><td>%u-%u</td><td>%d</td><td>%llu/%llu/%llu</td><td>%c</td><td>%.2f</td>"
+                "<td>%lld</td><td>%.0f</td><td>",
                 w->child, w->slot, (int)w->pid, (unsigned long long)w->requests_conn,
-                (unsigned long long)w->requests_child, (unsigned long long)w->requests_slot, w->state,
-                (double)w->cpu_us / 1e6, (long long)w->last_used_ms / 1000,
+                (unsigned long long)w->requests_child, (unsigned long long)w->requests_slot,
+                w->state, (double)w->cpu_us / 1e6, (long long)w->last_used_ms / 1000,
                 (double)w->request_us / 1000.0);
     add_bytes(b, (double)w->bytes_slot);
     mu_buf_add(b, MU_S("</td><td>"));
@@ -167,9 +170,10 @@ void status_html(struct mu_req *r, const struct mu_server_view *v, const struct 
         add_processes(b);
     mu_buf_add(b, MU_S("<h2>Scoreboard</h2>\n<pre>"));
     status_letters(b, 64);
-    mu_buf_add(b, MU_S("</pre>\n<p><b>_</b> waiting, <b>S</b> starting, <b>R</b> reading, <b>W</b> "
-                       "writing, <b>K</b> keep-alive, <b>D</b> DNS, <b>C</b> closing, <b>L</b> "
-                       "logging, <b>G</b> finishing, <b>I</b> idle clean-up, <b>.</b> open slot</p>\n"));
+    mu_buf_add(
+        b, MU_S("</pre>\n<p><b>_</b> waiting, <b>S</b> starting, <b>R</b> reading, <b>W</b> "
+                "writing, <b>K</b> keep-alive, <b>D</b> DNS, <b>C</b> closing, <b>L</b> "
+                "logging, <b>G</b> finishing, <b>I</b> idle clean-up, <b>.</b> open slot</p>\n"));
     add_workers(b, o->is_no_table);
     mu_buf_add(b, mu_req_signature(r));
     mu_buf_add(b, MU_S("</body></html>\n"));

@@ -117,8 +117,9 @@ void status_machine(struct mu_req *r, const struct mu_server_view *v, struct mu_
                 n.idle);
     mu_buf_addf(b, "Processes: %u\nStopping: %u\n", v->processes, v->stopping);
     if (v->is_async)
-        mu_buf_addf(b, "ConnsTotal: %llu\nConnsAsyncWriting: %llu\nConnsAsyncKeepAlive: %llu\n"
-                       "ConnsAsyncClosing: %llu\n",
+        mu_buf_addf(b,
+                    "ConnsTotal: %llu\nConnsAsyncWriting: %llu\nConnsAsyncKeepAlive: %llu\n"
+                    "ConnsAsyncClosing: %llu\n",
                     (unsigned long long)v->conns_total, (unsigned long long)v->conns_writing,
                     (unsigned long long)v->conns_keepalive, (unsigned long long)v->conns_closing);
     mu_buf_add(b, MU_S("Scoreboard: "));

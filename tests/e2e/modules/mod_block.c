@@ -1,6 +1,7 @@
 /*
- * mod_block: handlers for the tests that wait without the engine's knowledge. "block" sleeps the thread it runs on for a
- * second and declares that it may; "pid" tells which process answers; "abort" ends the process by a signal.
+ * mod_block: handlers for the tests that wait without the engine's knowledge. "block" sleeps the
+ * thread it runs on for a second and declares that it may; "pid" tells which process answers;
+ * "abort" ends the process by a signal.
  */
 #include <muster/module.h>
 

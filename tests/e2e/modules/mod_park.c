@@ -1,7 +1,8 @@
 /*
- * mod_park: handlers for the load tests. "park" waits until somebody asks for "release" (or the client leaves), "parked"
- * tells how many wait, "stream" sends query-many KiB in small writes. All of them know only the requests of their own
- * thread, so tests that count use one listener of event.
+ * mod_park: handlers for the load tests. "park" waits until somebody asks for "release" (or the
+ * client leaves), "parked" tells how many wait, "stream" sends query-many KiB in small writes. All
+ * of them know only the requests of their own thread, so tests that count use one listener of
+ * event.
  */
 #include <muster/list.h>
 #include <muster/module.h>
@@ -75,5 +76,7 @@ static enum mu_status stream(struct mu_req *r, const void *conf)
     return MU_200_OK;
 }
 
-MU_MODULE(park, .handlers = MU_HANDLERS({ "park", park, MU_GET, false, false }, { "release", release, MU_GET, false, false },
-                                        { "parked", parked, MU_GET, false, false }, { "stream", stream, MU_GET, false, false }));
+MU_MODULE(park, .handlers = MU_HANDLERS({ "park", park, MU_GET, false, false },
+                                        { "release", release, MU_GET, false, false },
+                                        { "parked", parked, MU_GET, false, false },
+                                        { "stream", stream, MU_GET, false, false }));

@@ -1,6 +1,7 @@
 /*
- * mod_scribble: a child that is out of its mind, for the tests. Its handler overwrites all shared memory that the server
- * gave it (scoreboard and accept locks, found by name in its own memory map) with rubbish, and answers.
+ * mod_scribble: a child that is out of its mind, for the tests. Its handler overwrites all shared
+ * memory that the server gave it (scoreboard and accept locks, found by name in its own memory map)
+ * with rubbish, and answers.
  */
 #include <muster/module.h>
 

@@ -1,4 +1,5 @@
-/* mod_stillborn: children that cannot start, for the tests. The configuration is good; each child fails. */
+/* mod_stillborn: children that cannot start, for the tests. The configuration is good; each child
+ * fails. */
 #include <muster/module.h>
 
 static enum mu_rc child_start(struct mu_config *config)

@@ -1,6 +1,6 @@
 /*
- * conf_test: the modules and helpers of the conf room's tests. The modules have the names of real ones, because names
- * decide what is on; their directives are the tests' own, one for each kind.
+ * conf_test: the modules and helpers of the conf room's tests. The modules have the names of real
+ * ones, because names decide what is on; their directives are the tests' own, one for each kind.
  */
 #include "conf_test.h"
 

@@ -1,6 +1,6 @@
 /*
- * What the conf room's tests share: a few modules with directives of every kind, loading from memory, and the messages
- * of a load as one string.
+ * What the conf room's tests share: a few modules with directives of every kind, loading from
+ * memory, and the messages of a load as one string.
  */
 #ifndef CONF_TEST_H
 #define CONF_TEST_H
@@ -40,7 +40,10 @@ struct loaded_conf {
     enum mu_rc rc;
 };
 
-/** Load `text` as /s/conf/httpd.conf below ServerRoot /s, with other files (a list that ends with a NULL path, or NULL). */
+/**
+ * Load `text` as /s/conf/httpd.conf below ServerRoot /s, with other files (a list that ends with a
+ * NULL path, or NULL).
+ */
 struct loaded_conf conf_load(const char *text, const struct memfile *more);
 /** The same with options: members that are not set are filled in. */
 struct loaded_conf conf_load_with(const char *text, const struct memfile *more,
@@ -48,7 +51,9 @@ struct loaded_conf conf_load_with(const char *text, const struct memfile *more,
 void conf_free(struct loaded_conf *l);
 /** Loaded without a message; fails the test otherwise. */
 struct mu_config *conf_ok(int line, struct loaded_conf *l);
-/** The tree on one line: "A 1;<S x{B 2;}" with the number of each line in front when `has_lines`. */
+/**
+ * The tree on one line: "A 1;<S x{B 2;}" with the number of each line in front when `has_lines`.
+ */
 void conf_show(const struct mu_config *c, struct mu_buf *out, bool has_lines);
 const struct core_conf *core_of(const struct mu_dirconf *d);
 

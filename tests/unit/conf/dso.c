@@ -1,6 +1,6 @@
 /*
- * dso: a module in a shared object, built several times: as it should be (mod_tiny, mod_mpm_event), with another ABI,
- * under another name than its symbol says, and with a symbol that nobody has.
+ * dso: a module in a shared object, built several times: as it should be (mod_tiny, mod_mpm_event),
+ * with another ABI, under another name than its symbol says, and with a symbol that nobody has.
  */
 #include <muster/module.h>
 

@@ -1,4 +1,5 @@
-/* A file system in memory for the tests and the fuzz target of the conf room: files by absolute path, folders implied. */
+/* A file system in memory for the tests and the fuzz target of the conf room: files by absolute
+ * path, folders implied. */
 #ifndef MEMFS_H
 #define MEMFS_H
 
@@ -44,7 +45,8 @@ static inline enum mu_rc memfs_read(void *arg, const char *path, struct mu_buf *
     return MU_EIO;
 }
 
-/* The names come in the order of the list, a folder as often as it has files: the reader must sort, not rely on it. */
+/* The names come in the order of the list, a folder as often as it has files: the reader must sort,
+ * not rely on it. */
 static inline enum mu_rc memfs_list(void *arg, struct mu_arena *a, const char *path,
                                     struct mu_strs *names)
 {

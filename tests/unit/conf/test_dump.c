@@ -1,6 +1,7 @@
 /*
- * test_dump: a tree that was written and read again is the same, whatever its arguments hold; what is cut short or
- * tampered with is refused. Also: every allocation of a load may fail, and nothing leaks or crashes then.
+ * test_dump: a tree that was written and read again is the same, whatever its arguments hold; what
+ * is cut short or tampered with is refused. Also: every allocation of a load may fail, and nothing
+ * leaks or crashes then.
  */
 #include "base/fault.h"
 #include "conf_test.h"

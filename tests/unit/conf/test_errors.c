@@ -1,6 +1,7 @@
 /*
- * test_errors: every message there is, word for word, and that one load finds all of them. Rows give the file and what
- * is said; "muster: Syntax error on line N of /s/conf/httpd.conf:" is left out of the row and N stands in front.
+ * test_errors: every message there is, word for word, and that one load finds all of them. Rows
+ * give the file and what is said; "muster: Syntax error on line N of /s/conf/httpd.conf:" is left
+ * out of the row and N stands in front.
  */
 #include "conf_test.h"
 

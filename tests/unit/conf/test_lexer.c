@@ -1,6 +1,6 @@
 /*
- * test_lexer: logical lines and words, row by row as httpd 2.4.71 takes them; and the edit distance that the nearest
- * names are made of.
+ * test_lexer: logical lines and words, row by row as httpd 2.4.71 takes them; and the edit distance
+ * that the nearest names are made of.
  */
 #include "conf/lexer.h"
 #include "conf_test.h"

@@ -1,6 +1,6 @@
 /*
- * test_merge: typed fields and their merge, from defaults over the servers to sections; that a merge is made once; and
- * that many threads asking at once get the same answer.
+ * test_merge: typed fields and their merge, from defaults over the servers to sections; that a
+ * merge is made once; and that many threads asking at once get the same answer.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -35,7 +35,8 @@ static void test_raw(void **state)
     struct mu_config *c = conf_ok(__LINE__, &l);
 
     (void)state;
-    /* RAW has no field of its own here: it stands in the block as written, and the module's merge leaves it out */
+    /* RAW has no field of its own here: it stands in the block as written, and the module's merge
+     * leaves it out */
     check_str(__LINE__, ((const struct core_conf *)c->main->conf[test_core.index])->raw,
               MU_S("as \"it\" is # x"));
     conf_free(&l);

@@ -1,6 +1,6 @@
 /*
- * test_modules: which modules are on after which LoadModule lines, loading shared objects (built from dso.c), the MPM,
- * and `-L`. DSO_DIR is the folder with the shared objects.
+ * test_modules: which modules are on after which LoadModule lines, loading shared objects (built
+ * from dso.c), the MPM, and `-L`. DSO_DIR is the folder with the shared objects.
  */
 #include <dlfcn.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 /*
- * test_read: what is left of files when they are read. Each row is a file and the tree it becomes: "Name args;" for a
- * directive, "<Name args{…}" for a section.
+ * test_read: what is left of files when they are read. Each row is a file and the tree it becomes:
+ * "Name args;" for a directive, "<Name args{…}" for a section.
  */
 #include "conf_test.h"
 

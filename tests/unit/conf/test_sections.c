@@ -1,6 +1,6 @@
 /*
- * test_sections: what becomes of sections: which server has which, in what order, and what a directive is told about
- * the place where it stands.
+ * test_sections: what becomes of sections: which server has which, in what order, and what a
+ * directive is told about the place where it stands.
  */
 #include "conf_test.h"
 

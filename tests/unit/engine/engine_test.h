@@ -1,4 +1,5 @@
-/* What the engine's tests share: cmocka with its headers, reactors of both backends, socket pairs, a fake log. */
+/* What the engine's tests share: cmocka with its headers, reactors of both backends, socket pairs,
+ * a fake log. */
 #ifndef ENGINE_TEST_H
 #define ENGINE_TEST_H
 

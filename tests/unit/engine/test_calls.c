@@ -1,4 +1,5 @@
-/* What the engine asks of the kernel: counted system calls (the linker wraps them, see meson.build). */
+/* What the engine asks of the kernel: counted system calls (the linker wraps them, see
+ * meson.build). */
 #include "engine_test.h"
 
 #include <muster/clock.h>

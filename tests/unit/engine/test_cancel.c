@@ -1,6 +1,6 @@
 /*
- * A scripted conversation that suspends in every way there is, cancelled at each of its suspension points in
- * turn: it must return normally, and leave no descriptor, timer, buffer or memory behind.
+ * A scripted conversation that suspends in every way there is, cancelled at each of its suspension
+ * points in turn: it must return normally, and leave no descriptor, timer, buffer or memory behind.
  */
 #include "engine_test.h"
 

@@ -1,6 +1,7 @@
 /*
- * Faults: short transfers, EINTR and spurious EAGAIN everywhere, memory and descriptors that run out. The
- * linker wraps the system calls (see meson.build); a fault is injected by a counter or a coin with a fixed seed.
+ * Faults: short transfers, EINTR and spurious EAGAIN everywhere, memory and descriptors that run
+ * out. The linker wraps the system calls (see meson.build); a fault is injected by a counter or a
+ * coin with a fixed seed.
  */
 #include "engine_test.h"
 
@@ -80,8 +81,9 @@ int __real_socket(int domain, int type, int protocol);
 int __wrap_socket(int domain, int type, int protocol);
 
 /*
- * Stream sockets are not cut here: the kernel promises that a short transfer means "exhausted", and a wrapper
- * cannot keep that promise. A tiny send buffer makes the kernel itself cut them. Pipes are cut at will.
+ * Stream sockets are not cut here: the kernel promises that a short transfer means "exhausted", and
+ * a wrapper cannot keep that promise. A tiny send buffer makes the kernel itself cut them. Pipes
+ * are cut at will.
  */
 ssize_t __wrap_recv(int fd, void *buf, size_t n, int flags)
 {

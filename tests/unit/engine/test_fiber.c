@@ -1,4 +1,5 @@
-/* Fibers: starting, nesting, yielding, limits, cancellation, what a switch preserves, stacks given back. */
+/* Fibers: starting, nesting, yielding, limits, cancellation, what a switch preserves, stacks given
+ * back. */
 #include "engine_test.h"
 
 #include <fenv.h>
@@ -204,7 +205,9 @@ static bool is_resident(uintptr_t p)
     return in_core & 1;
 }
 
-/** What a finished fiber touched beyond the mark goes back to the kernel, but for a few hot stacks. */
+/**
+ * What a finished fiber touched beyond the mark goes back to the kernel, but for a few hot stacks.
+ */
 static void test_deep_stack_is_trimmed(void **state)
 {
     struct mu_reactor *r = reactor_of(BACKEND(state));

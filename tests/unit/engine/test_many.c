@@ -1,4 +1,5 @@
-/* 10,000 fibers that wait at once: within 400 MB and the kernel's limit of mappings, and all come back. */
+/* 10,000 fibers that wait at once: within 400 MB and the kernel's limit of mappings, and all come
+ * back. */
 #include "engine_test.h"
 
 #include <muster/clock.h>

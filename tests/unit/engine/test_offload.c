@@ -1,4 +1,5 @@
-/* Offload in both forms, calls home, nesting, cancellation; file reads; posts and wakes from other threads. */
+/* Offload in both forms, calls home, nesting, cancellation; file reads; posts and wakes from other
+ * threads. */
 #include "engine_test.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* The pump: both ways at once, peers that both write first, half-closing, peers that leave, idle time. */
+/* The pump: both ways at once, peers that both write first, half-closing, peers that leave, idle
+ * time. */
 #include "engine_test.h"
 
 #include <poll.h>

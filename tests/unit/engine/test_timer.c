@@ -1,4 +1,5 @@
-/* Timers: order, many durations at once, arming and cancelling from callbacks, no wake-up when there is none. */
+/* Timers: order, many durations at once, arming and cancelling from callbacks, no wake-up when
+ * there is none. */
 #include "engine_test.h"
 
 #include <engine/internal.h>
@@ -121,7 +122,9 @@ static void note_time(struct mu_timer *t)
     unfired--;
 }
 
-/** Far more durations than there are exact queues: none fires before its time, all fire in order. */
+/**
+ * Far more durations than there are exact queues: none fires before its time, all fire in order.
+ */
 static void test_many_durations(void **state)
 {
     static struct mu_timers ts;

@@ -1,4 +1,5 @@
-/* mu_wait and what is waited for: descriptors, wake-ups, children; watching, closing, stale events, listeners. */
+/* mu_wait and what is waited for: descriptors, wake-ups, children; watching, closing, stale events,
+ * listeners. */
 #include "engine_test.h"
 
 #include <netinet/in.h>
@@ -384,7 +385,10 @@ static void close_both(struct mu_io *io, unsigned events)
     memset((void *)&right, 0xee, sizeof(right));
 }
 
-/** Two descriptors are ready in one batch; the first callback closes and frees both, and reuses a number. */
+/**
+ * Two descriptors are ready in one batch; the first callback closes and frees both, and reuses a
+ * number.
+ */
 static void test_stale_event(void **state)
 {
     struct mu_reactor *r = reactor_of(BACKEND(state));
@@ -439,7 +443,10 @@ static void test_stale_event_of_a_reused_number(void **state)
     mu_reactor_destroy(r);
 }
 
-/** Somebody holds a copy of a closed descriptor: its events must not reach whoever has the number now. */
+/**
+ * Somebody holds a copy of a closed descriptor: its events must not reach whoever has the number
+ * now.
+ */
 static void test_copy_survives_the_close(void **state)
 {
     struct mu_reactor *r = reactor_of(BACKEND(state));

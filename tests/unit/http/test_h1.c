@@ -243,6 +243,18 @@ static const struct row rows[] = {
     BAD(0, GET("host: b\r\n"), "several Host"),
     BAD(0, "GET / HTTP/1.0\r\n" H H END, "several Host"),
     BAD(0, "GET / HTTP/1.0\r\nHost: a/b\r\n\r\n", "malformed Host"),
+    OK(0, "GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n"),
+    OK(0, "GET / HTTP/1.0\r\nHost: 192.0.2.1\r\n\r\n"),
+    OK(0, "GET / HTTP/1.0\r\nHost: 2.a3-4_5\r\n\r\n"),
+    OK(0, "GET / HTTP/1.0\r\nHost: a.b.:80\r\n\r\n"),
+    BAD(0, "GET / HTTP/1.0\r\nHost: 127.1\r\n\r\n", "malformed Host"),
+    BAD(0, "GET / HTTP/1.0\r\nHost: 1\r\n\r\n", "malformed Host"),
+    BAD(0, "GET / HTTP/1.0\r\nHost: 192.0.2.01\r\n\r\n", "malformed Host"),
+    BAD(0, "GET / HTTP/1.0\r\nHost: 192.0.2.1.5\r\n\r\n", "malformed Host"),
+    BAD(0, "GET / HTTP/1.0\r\nHost: 192.0.2.256\r\n\r\n", "malformed Host"),
+    BAD(0, "GET / HTTP/1.0\r\nHost: 1234567890123456\r\n\r\n", "malformed Host"),
+    BAD(0, "GET / HTTP/1.0\r\nHost: a.1b\r\n\r\n", "malformed Host"),
+    BAD(0, "GET / HTTP/1.0\r\nHost: a.-b\r\n\r\n", "malformed Host"),
 };
 
 static struct mu_h1_limits limits_of(int options)

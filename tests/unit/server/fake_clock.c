@@ -1,4 +1,5 @@
-/* fake_clock: stands in for base's clock, so that a test says how late it is instead of waiting for it. */
+/* fake_clock: stands in for base's clock, so that a test says how late it is instead of waiting for
+ * it. */
 #include <muster/clock.h>
 
 #include "fake_clock.h"

@@ -1,5 +1,6 @@
-/* What the tests of the protocol side share: a configuration made by hand, a request side that does what the path
- * says, a host on a real reactor, and a client that is the other end of a socket pair in the same thread. */
+/* What the tests of the protocol side share: a configuration made by hand, a request side that does
+ * what the path says, a host on a real reactor, and a client that is the other end of a socket pair
+ * in the same thread. */
 #ifndef H1_FIXTURE_H
 #define H1_FIXTURE_H
 

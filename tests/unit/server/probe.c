@@ -1,4 +1,5 @@
-/* mod_probe: "Mark x" leaves its mark in X-Marks in merge order; handlers that redirect, include and stream. */
+/* mod_probe: "Mark x" leaves its mark in X-Marks in merge order; handlers that redirect, include
+ * and stream. */
 #include "probe.h"
 
 #include <muster/module.h>

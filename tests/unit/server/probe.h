@@ -1,4 +1,5 @@
-/* A module for the tests: its conf shows which sections applied in which order, its handlers use the request API. */
+/* A module for the tests: its conf shows which sections applied in which order, its handlers use
+ * the request API. */
 #ifndef PROBE_H
 #define PROBE_H
 

@@ -1,5 +1,5 @@
-/* What the tests of the request side share: a site in a folder of its own, a configuration over it, and a protocol
- * that keeps what it is given. Requests run in place, without a reactor. */
+/* What the tests of the request side share: a site in a folder of its own, a configuration over it,
+ * and a protocol that keeps what it is given. Requests run in place, without a reactor. */
 #ifndef REQ_FIXTURE_H
 #define REQ_FIXTURE_H
 
@@ -40,11 +40,17 @@ void site_file(const char *path, const char *content);
 void site_dir(const char *path);
 /** A symbolic link below the root. A target beginning with '@' is taken from the root. */
 void site_link(const char *path, const char *target);
-/** Load `conf`, in which '@' in front of a slash stands for the root; fails the test when there are errors. */
+/**
+ * Load `conf`, in which '@' in front of a slash stands for the root; fails the test when there are
+ * errors.
+ */
 void site_load(const char *conf);
 /** The same, but errors are expected; they are in site->messages. */
 void site_load_bad(const char *conf);
-/** Ask: "GET /path" with further lines as fields, "GET /x\nHost: a\nRange: bytes=0-1". The answer is site->a. */
+/**
+ * Ask: "GET /path" with further lines as fields, "GET /x\nHost: a\nRange: bytes=0-1". The answer is
+ * site->a.
+ */
 struct answer *ask(const char *request);
 /** A field of the answer, "" when absent. Static storage. */
 const char *field(const char *name);

@@ -203,6 +203,35 @@ static void test_half_close_is_answered(void **state)
     assert_closed(fd);
 }
 
+/* A head that is cut short is answered once its request line was there. */
+static void test_half_a_head(void **state)
+{
+    static const char *const silent[] = { "", "\r\n", "GET /sm", "\r\nGET /small HTTP/1.1\r" };
+    int fd;
+
+    (void)state;
+    for (size_t i = 0; i < MU_ARRAY_LEN(silent); i++) {
+        fd = client_open(false);
+        client_send(fd, silent[i]);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        assert_string_equal(client_read(fd, &is_end), "");
+        assert_true(is_end);
+        close(fd);
+        assert_int_equal(fx->log_n, 0);
+    }
+    fd = client_open(false);
+    client_send(fd, "\r\nHEAD /small HTTP/1.1\r\nHo");
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    assert_non_null(strstr(client_read(fd, &is_end), "HTTP/1.1 400 Bad Request\r\n"));
+    assert_true(is_end);
+    close(fd);
+    settle();
+    assert_int_equal(fx->host.connections, 0);
+    assert_int_equal(fx->log[0].status, 400);
+    assert_string_equal(fx->log[0].line, "HEAD /small HTTP/1.1");
+    assert_int_equal(fx->log[0].wire_in, 26);
+}
+
 static void test_hangup_cancels(void **state)
 {
     int fd = client_open(false);
@@ -323,6 +352,7 @@ static void test_header_timeout(void **state)
     assert_non_null(strstr(client_read(slow, &is_end), "HTTP/1.1 408 Request Timeout\r\n"));
     assert_true(is_end);
     assert_int_equal(fx->log[0].status, 408);
+    assert_string_equal(fx->log[0].line, "GET /small HTTP/1.1"); /* what had come is logged */
     close(silent);
     close(slow);
     settle();
@@ -389,6 +419,7 @@ int main(void)
         BOTH(test_max_requests),
         BOTH(test_keepalive_off),
         BOTH(test_half_close_is_answered),
+        BOTH(test_half_a_head),
         BOTH(test_hangup_cancels),
         BOTH(test_abort),
         BOTH(test_drain),

@@ -1,5 +1,6 @@
-/* One scripted conversation, broken in every way at every point: the fiber cancelled, the client gone, memory out,
- * fibers out. Whatever happens, nothing leaks, every exchange is logged once, and every connection ends. */
+/* One scripted conversation, broken in every way at every point: the fiber cancelled, the client
+ * gone, memory out, fibers out. Whatever happens, nothing leaks, every exchange is logged once, and
+ * every connection ends. */
 #include "h1_fixture.h"
 
 #include <base/fault.h>

@@ -1,5 +1,6 @@
-/* Handlers on worker threads: whatever the client does, it holds no thread. Bodies are there before the handler starts,
- * and what the client does not take is kept, in order, in memory and in a file. */
+/* Handlers on worker threads: whatever the client does, it holds no thread. Bodies are there before
+ * the handler starts, and what the client does not take is kept, in order, in memory and in a
+ * file. */
 #include "h1_fixture.h"
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -1,4 +1,5 @@
-/* Symbolic links under the three policies, with and without openat2, and on descriptors while names change. */
+/* Symbolic links under the three policies, with and without openat2, and on descriptors while names
+ * change. */
 #include "req_fixture.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Several exchanges on one connection, over the toy protocol of the end-to-end tests: what HTTP/2 will need of the
- * exchange, the fibers and the queues, under both backends. */
+/* Several exchanges on one connection, over the toy protocol of the end-to-end tests: what HTTP/2
+ * will need of the exchange, the fibers and the queues, under both backends. */
 #include "h1_fixture.h"
 
 #include <server/conn_internal.h>

@@ -1,5 +1,5 @@
-/* Several threads answer from one configuration: merged configurations, hook arrays and the file cache's sums are
- * shared while they are made. For ThreadSanitizer above all. */
+/* Several threads answer from one configuration: merged configurations, hook arrays and the file
+ * cache's sums are shared while they are made. For ThreadSanitizer above all. */
 #include "probe.h"
 #include "req_fixture.h"
 

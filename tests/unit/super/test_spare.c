@@ -171,7 +171,8 @@ static void clamps_claims(void **state)
     assert_int_equal(plan.start, 1);
 }
 
-/* Event: a saturated listener is no spare while another one would find a core, and is one when all cores have one. */
+/* Event: a saturated listener is no spare while another one would find a core, and is one when all
+ * cores have one. */
 static void saturated_listeners(void **state)
 {
     struct mu_spare_process p[] = { { .busy_permille = 990 },
