@@ -190,6 +190,11 @@ MU_NODISCARD enum mu_rc mu_io_init_child(struct mu_io *io, pid_t pid);
  * Context: fiber. A strict hand-over: fn owns what the fiber owned until it returns.
  */
 MU_MAY_SUSPEND void mu_offload(void (*fn)(void *arg), void *arg);
+/**
+ * The same for short work on files (look-ups, opens): under event on the small file pool, so that handlers that
+ * block for long do not delay it; in place elsewhere.
+ */
+MU_MAY_SUSPEND void mu_offload_file(void (*fn)(void *arg), void *arg);
 /** Is the caller offloaded on a worker thread (not on a fiber)? */
 bool mu_is_offloaded(void);
 /**

@@ -67,6 +67,16 @@ void mu_offload(void (*fn)(void *arg), void *arg)
     }
 }
 
+void mu_offload_file(void (*fn)(void *arg), void *arg)
+{
+    struct mu_fiber *f = mu_tl.job ? NULL : mu_tl.fiber;
+
+    if (!f || !f->reactor->files)
+        fn(arg); /* may block here: it would not be any faster elsewhere */
+    else
+        offload_to(f->reactor->files, f, fn, arg);
+}
+
 bool mu_is_offloaded(void)
 {
     return mu_tl.job != NULL;
@@ -131,10 +141,8 @@ enum mu_rc mu_file_pread(int fd, void *buf, size_t n, off_t off, size_t *got)
     struct mu_fiber *f = mu_tl.job ? NULL : mu_tl.fiber;
 
     *got = 0;
-    if (!f || !f->reactor->files)
-        file_read(&c); /* may block here: it would not be any faster elsewhere */
-    else if (!file_read_cached(&c))
-        offload_to(f->reactor->files, f, file_read, &c);
+    if (!f || !f->reactor->files || !file_read_cached(&c))
+        mu_offload_file(file_read, &c);
     if (c.got > 0) {
         *got = (size_t)c.got;
         (void)mu_spent(*got);

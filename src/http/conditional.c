@@ -153,6 +153,16 @@ enum mu_status mu_conditions(const struct mu_headers *in, enum mu_method m,
     return MU_STATUS_NONE;
 }
 
+static bool is_repeated(const struct mu_headers *in, enum mu_header_id id)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < in->n; i++) {
+        n += in->v[i].id == id;
+    }
+    return n > 1;
+}
+
 bool mu_if_range(const struct mu_headers *in, const struct mu_validators *v)
 {
     struct mu_str value = mu_headers_get_id(in, MU_H_IF_RANGE), etag = v->etag;
@@ -161,6 +171,9 @@ bool mu_if_range(const struct mu_headers *in, const struct mu_validators *v)
 
     if (!value.p) {
         return true;
+    }
+    if (is_repeated(in, MU_H_IF_RANGE)) {
+        return false; /* it is no list: which one counts? */
     }
     value = mu_ch_trim_ows(value);
     if (mu_http_date_parse(value, &date)) {

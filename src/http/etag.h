@@ -13,6 +13,7 @@ enum {
     MU_ETAG_MTIME = 4,
     MU_ETAG_DEFAULT = MU_ETAG_SIZE | MU_ETAG_MTIME,
     MU_ETAG_ALL = MU_ETAG_INODE | MU_ETAG_SIZE | MU_ETAG_MTIME,
+    MU_ETAG_NONE = 8, /**< "None" was said; nothing at all means MU_ETAG_DEFAULT */
 };
 
 /** Room for any tag: W/, quotes, three numbers of 16 digits, two dashes. */

@@ -138,7 +138,7 @@ void mu_body_collect(struct mu_req *r)
     while (b->end == MU_OK) {
         c = (struct spool_call){ .file = &b->file,
                                  .data = { block, read_block(r, block, &b->end) } };
-        mu_offload(spool_block, &c);
+        mu_offload_file(spool_block, &c);
         if (c.rc != MU_OK)
             b->end = c.rc;
     }

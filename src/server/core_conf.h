@@ -83,7 +83,7 @@ struct mu_core_conf {
     struct mu_str handler, forced_type, default_charset;
     int accept_path_info;
     bool enable_sendfile, enable_mmap, qualify_redirect;
-    uint32_t file_etag; /**< MU_ETAG_…, merged */
+    uint32_t file_etag; /**< MU_ETAG_…, merged; 0: FileETag was never said */
     struct mu_bits_change etag_change;
     int64_t max_ranges, max_overlaps, max_reversals;
     struct mu_range_limits ranges; /**< the three above, as the http room wants them */

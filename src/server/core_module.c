@@ -228,7 +228,6 @@ static void init(void *conf)
         .access_files = { (struct mu_str *)(uintptr_t)&access_file, 1 },
         .enable_sendfile = true,
         .enable_mmap = true,
-        .file_etag = MU_ETAG_MTIME | MU_ETAG_SIZE,
         .max_ranges = 200,
         .max_overlaps = 20,
         .max_reversals = 20,
@@ -302,6 +301,8 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
 
     c->options = mu_bits_merge(b->options, &o->options_change);
     c->file_etag = mu_bits_merge(b->file_etag, &o->etag_change);
+    if (c->file_etag & MU_ETAG_ALL)
+        c->file_etag &= ~(uint32_t)MU_ETAG_NONE;
     if (o->server_name.n) {
         c->server_name = o->server_name;
         c->server_scheme = o->server_scheme;

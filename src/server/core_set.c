@@ -93,7 +93,7 @@ enum mu_rc mu_core_set_file_etag(struct mu_cmd *cmd, void *conf, const struct mu
                                  size_t n)
 {
     static const struct word words[] = {
-        { "None", 0 },
+        { "None", MU_ETAG_NONE },
         { "All", MU_ETAG_INODE | MU_ETAG_MTIME | MU_ETAG_SIZE },
         { "INode", MU_ETAG_INODE },
         { "MTime", MU_ETAG_MTIME },

@@ -102,6 +102,18 @@ static enum mu_rc take_host(struct mu_exchange *x, struct mu_str host)
     return MU_OK;
 }
 
+/** The host in the target counts, whatever Host says (RFC 9112 section 3.2.2): nobody is to see another one. */
+static enum mu_rc replace_host(struct mu_exchange *x, const struct mu_h1_head *head)
+{
+    struct mu_str host = head->host;
+
+    if (head->host_port)
+        host = mu_fmt(x->req.arena, "%.*s:%u", MU_FMT(host), head->host_port);
+    if (!host.p)
+        return MU_NOMEM;
+    return mu_headers_set(x->req.arena, &x->req.in, MU_S("Host"), host);
+}
+
 enum mu_rc mu_exchange_take_head(struct mu_exchange *x, const struct mu_h1_head *head)
 {
     struct mu_req *r = &x->req;
@@ -119,6 +131,8 @@ enum mu_rc mu_exchange_take_head(struct mu_exchange *x, const struct mu_h1_head 
     r->in = head->headers;
     x->raw_path = head->path;
     x->expects_continue = head->expects_continue;
+    if (MU_UNLIKELY(head->has_target_host) && replace_host(x, head) != MU_OK)
+        return MU_NOMEM;
     return take_host(x, head->host);
 }
 

@@ -118,12 +118,32 @@ enum mu_status mu_req_phases_walked(struct mu_req *r)
     return mu_req_hooks(r, MU_PHASE_FIXUP);
 }
 
+/* TraceEnable extended: the request's body comes back too. */
+static enum mu_status trace_body(struct mu_req *r, struct mu_buf *b)
+{
+    enum { MOST = 64 * 1024 }; /* httpd's limit */
+    char piece[4096];
+    size_t got = 0, total = 0;
+    enum mu_rc rc = r->has_body ? MU_OK : MU_EOF;
+
+    while (rc == MU_OK && total <= MOST) {
+        rc = mu_body_read(r, piece, sizeof(piece), &got);
+        if (rc == MU_OK)
+            mu_buf_add(b, mu_str_n(piece, got));
+        total += rc == MU_OK ? got : 0;
+    }
+    if (total > MOST)
+        return MU_413_CONTENT_TOO_LARGE;
+    return rc == MU_EOF ? MU_STATUS_NONE : mu_body_status(rc);
+}
+
 /* TRACE is answered before anybody is asked who may see what: it shows the client its own words
  * alone. */
 static enum mu_status answer_trace(struct mu_req *r)
 {
     const struct mu_core_conf *core = mu_core_of(r->vhost->base);
     struct mu_buf b = { 0 };
+    enum mu_status status;
     struct mu_str text;
 
     if (core->trace_enable == MU_TRACE_OFF)
@@ -139,8 +159,11 @@ static enum mu_status answer_trace(struct mu_req *r)
         mu_buf_add(&b, MU_S("\r\n"));
     }
     mu_buf_add(&b, MU_S("\r\n"));
+    status = trace_body(r, &b);
     text = b.is_failed ? MU_STR_NULL : mu_str_dup(r->arena, mu_buf_str(&b));
     mu_buf_fini(&b);
+    if (status != MU_STATUS_NONE)
+        return status;
     if (!text.p)
         return MU_503_SERVICE_UNAVAILABLE;
     mu_resp_type(r, MU_S("message/http"));

@@ -90,11 +90,14 @@ static struct mu_str make_etag(struct mu_req *r, uint32_t bits)
 void mu_resp_file_validators(struct mu_req *r)
 {
     int64_t now = r->time_us / 1000000;
+    uint32_t bits = mu_core_req(r)->phases->core->file_etag;
 
-    r->etag = make_etag(r, mu_core_req(r)->phases->core->file_etag);
+    r->etag = make_etag(r, (bits ? bits : MU_ETAG_DEFAULT) & MU_ETAG_ALL);
     r->last_modified = r->finfo.mtime_ns / 1000000000;
     if (r->last_modified > now) /* RFC 9110 section 8.8.2.1 */
         r->last_modified = now;
+    if (r->last_modified < 0) /* before 1970, which is known all the same */
+        r->last_modified = 0;
 }
 
 static bool has_any(const struct mu_headers *h, uint64_t ids)

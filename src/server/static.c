@@ -69,7 +69,7 @@ static enum mu_status open_file(struct mu_req *r, int *fd)
     open_run(&o);
     if (o.found == MU_FOUND_AGAIN) {
         o.may_wait = true;
-        mu_offload(open_run, &o);
+        mu_offload_file(open_run, &o);
     }
     if (o.found != MU_FOUND)
         return open_failed(r, o.found);

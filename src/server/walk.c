@@ -545,7 +545,7 @@ enum mu_status mu_walk_directories(struct mu_req *r)
     resolve(&s);
     if (s.must_wait) {
         s.may_wait = true;
-        mu_offload(resolve, &s);
+        mu_offload_file(resolve, &s);
     }
     if (s.status != MU_STATUS_NONE)
         return s.status;

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -62,13 +63,14 @@ def wait_until(what, condition, patience=PATIENCE):
 
 
 def free_ports(count):
-    """Ports of 127.0.0.1 that are free now."""
+    """Ports of 127.0.0.1 that are free now, below those that clients get: no connection takes one meanwhile."""
     with contextlib.ExitStack() as stack:
         ports = []
-        for _ in range(count):
+        while len(ports) < count:
             s = stack.enter_context(socket.socket())
-            s.bind(("127.0.0.1", 0))
-            ports.append(s.getsockname()[1])
+            with contextlib.suppress(OSError):
+                s.bind(("127.0.0.1", random.SystemRandom().randrange(10000, 32768)))
+                ports.append(s.getsockname()[1])
         return ports
 
 

@@ -207,8 +207,7 @@ def test_blocking_handlers_run_beside_each_other(serve):
 @needs_event
 def test_more_blocking_handlers_than_workers(serve):
     server = serve(BLOCK + "StartServers 1\nServerLimit 1\nThreadsPerChild 2\nMaxRequestWorkers 2\n")
-    server.get("/pid")
-    order = []
+    order = []  # /pid is asked for the first time: looking it up needs no worker either
 
     def run(name, path):
         assert server.get(path).status == 200

@@ -68,6 +68,19 @@ static void item_bytes_clf(struct log_line *l, struct mu_req *r, const struct lo
         log_line_add(l, DASH);
 }
 
+/* A field's value; of several with that name all, as the list that they mean. */
+static struct mu_str field_values(struct log_line *l, const struct mu_headers *h, struct mu_str name)
+{
+    struct mu_str all = MU_STR_NULL;
+
+    for (uint32_t i = 0; i < h->n; i++) {
+        if (!mu_str_ieq(h->v[i].name, name))
+            continue;
+        all = all.p ? mu_str_cat(l->arena, all, MU_S(", "), h->v[i].value) : h->v[i].value;
+    }
+    return all;
+}
+
 static bool next_cookie(struct mu_str *rest, struct mu_str *name, struct mu_str *value)
 {
     struct mu_str pair;
@@ -84,10 +97,10 @@ static bool next_cookie(struct mu_str *rest, struct mu_str *name, struct mu_str 
 
 static void item_cookie(struct log_line *l, struct mu_req *r, const struct log_item *item)
 {
-    struct mu_str rest = mu_headers_get_id(&r->in, MU_H_COOKIE), name, value;
+    struct mu_str rest = field_values(l, &r->in, MU_S("Cookie")), name, value;
 
     while (rest.p && next_cookie(&rest, &name, &value)) {
-        if (value.p && mu_str_ieq(name, item->arg)) {
+        if (value.n && mu_str_ieq(name, item->arg)) {
             log_line_add_escaped(l, value);
             return;
         }
@@ -151,12 +164,12 @@ static void item_protocol(struct log_line *l, struct mu_req *r, const struct log
 
 static void item_header_in(struct log_line *l, struct mu_req *r, const struct log_item *item)
 {
-    add_escaped_or_dash(l, mu_headers_get(&r->in, item->arg));
+    add_escaped_or_dash(l, field_values(l, &r->in, item->arg));
 }
 
 static void item_trailer_in(struct log_line *l, struct mu_req *r, const struct log_item *item)
 {
-    add_escaped_or_dash(l, mu_headers_get(&r->trailers, item->arg));
+    add_escaped_or_dash(l, field_values(l, &r->trailers, item->arg));
 }
 
 static struct mu_str or_null(struct mu_str s)

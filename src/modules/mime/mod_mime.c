@@ -47,9 +47,9 @@ static struct mime_ext *ext_get(struct mu_cmd *cmd, struct mime_conf *c, struct 
 }
 
 static enum mu_rc add_attr(struct mu_cmd *cmd, struct mime_conf *c, const struct mu_str *args,
-                           size_t n, enum mime_attr attr, bool is_lower)
+                           size_t n, enum mime_attr attr)
 {
-    struct mu_str value = is_lower ? mu_str_dup_lower(cmd->arena, args[0]) : args[0];
+    struct mu_str value = mu_str_dup_lower(cmd->arena, args[0]);
 
     for (size_t i = 1; i < n; i++) {
         struct mime_ext *e = ext_get(cmd, c, args[i]);
@@ -63,23 +63,23 @@ static enum mu_rc add_attr(struct mu_cmd *cmd, struct mime_conf *c, const struct
 
 static enum mu_rc set_type(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
-    return add_attr(cmd, conf, args, n, MIME_TYPE, true);
+    return add_attr(cmd, conf, args, n, MIME_TYPE);
 }
 static enum mu_rc set_charset(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
-    return add_attr(cmd, conf, args, n, MIME_CHARSET, true);
+    return add_attr(cmd, conf, args, n, MIME_CHARSET);
 }
 static enum mu_rc set_encoding(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
-    return add_attr(cmd, conf, args, n, MIME_ENCODING, true);
+    return add_attr(cmd, conf, args, n, MIME_ENCODING);
 }
 static enum mu_rc set_language(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
-    return add_attr(cmd, conf, args, n, MIME_LANGUAGE, false);
+    return add_attr(cmd, conf, args, n, MIME_LANGUAGE);
 }
 static enum mu_rc set_handler(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
-    return add_attr(cmd, conf, args, n, MIME_HANDLER, true);
+    return add_attr(cmd, conf, args, n, MIME_HANDLER);
 }
 
 static enum mu_rc remove_attr(struct mu_cmd *cmd, struct mime_conf *c, const struct mu_str *args,
