@@ -1,7 +1,9 @@
 """Apache and Muster, started on the same configuration."""
+import contextlib
 import grp
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -14,10 +16,10 @@ CLIENT = "127.0.0.9"
 
 
 def free_port():
-    """A port that is free on every address of the loopback network that is used."""
+    """A port that is free on every address of the loopback network that is used, below those that clients get."""
     while True:
-        with socket.socket() as s:
-            s.bind(("", 0))
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("", random.SystemRandom().randrange(10000, 32768)))
             return str(s.getsockname()[1])
 
 
