@@ -155,7 +155,8 @@ static void put_text(char *to, size_t cap, struct mu_str s)
         memcpy(&word, s.p + i, n - i);
     __atomic_store_n((uint64_t *)(void *)(to + i), word, __ATOMIC_RELAXED);
 }
-static_assert(offsetof(struct mu_score_slot, client) % sizeof(uint64_t) == 0, "put_text stores words");
+static_assert(offsetof(struct mu_score_slot, client) % sizeof(uint64_t) == 0,
+              "put_text stores words");
 
 /**
  * Claim a free slot ('_') of the child's array; several reactors of a child share it. The search is

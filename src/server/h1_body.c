@@ -237,16 +237,20 @@ bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait)
     return false;
 }
 
+uint32_t mu_h1_body_excess(const struct mu_h1_exchange *x)
+{
+    return x->body.area ? x->body.area_n - x->body.area_start : 0;
+}
+
 bool mu_h1_body_end(struct mu_h1_exchange *x)
 {
     struct mu_h1 *h = mu_h1_of(x->x.conn);
     struct mu_h1_body *b = &x->body;
-    uint32_t n = b->area_n - b->area_start;
+    uint32_t n = mu_h1_body_excess(x);
 
-    if (!b->area || n == 0)
+    if (n == 0)
         return true;
     assert(h->start == h->n);
-    x->x.wire_in -= n;
     if (n > h->cap) {
         char *p = mu_alloc_fails() ? NULL : malloc(n);
 
@@ -258,8 +262,7 @@ bool mu_h1_body_end(struct mu_h1_exchange *x)
         h->buf_kind = MU_H1_HEAP;
         h->cap = n;
     } else {
-        memmove(h->buf, b->area + b->area_start,
-                n); /* over the head, which is not needed any more */
+        memmove(h->buf, b->area + b->area_start, n);
     }
     h->start = 0;
     h->n = n;

@@ -46,9 +46,11 @@ static bool end_exchange(struct mu_conn *c)
     struct mu_arena *a = x->x.req.arena;
     bool goes_on;
 
-    goes_on = !x->x.wants_close && !x->x.is_aborted && !h->is_aborted &&
-              mu_h1_body_skip(x, false) && mu_h1_body_end(x);
+    goes_on = !x->x.wants_close && !x->x.is_aborted && !h->is_aborted && mu_h1_body_skip(x, false);
+    x->x.wire_in -= mu_h1_body_excess(x);
     mu_exchange_finish(&x->x);
+    /* Only now: the log line is made of the head, and what the body's reads found behind it takes its place. */
+    goes_on = goes_on && mu_h1_body_end(x);
     h->x = NULL;
     c->keepalives++;
     h->since_ms = 0;

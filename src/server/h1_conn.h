@@ -116,7 +116,12 @@ enum mu_rc mu_h1_body_read(struct mu_exchange *x, void *buf, size_t cap, size_t 
  * Returns: false when too much or something broken is left: the connection must close.
  */
 MU_MAY_SUSPEND bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait);
-/** Put input that belongs to the next request where the head reader looks. False: out of memory. */
+/** Bytes the body's reads took that belong to the next request. */
+uint32_t mu_h1_body_excess(const struct mu_h1_exchange *x);
+/**
+ * Put them where the head reader looks: over this exchange's head, so it must have been logged. x's arena still
+ * lives. False: out of memory.
+ */
 bool mu_h1_body_end(struct mu_h1_exchange *x);
 
 /* h1_head.c */

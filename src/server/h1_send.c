@@ -195,7 +195,7 @@ enum mu_rc mu_h1_send_last(struct mu_h1_exchange *x, struct mu_chunk *v, size_t 
     return rc == MU_LIMIT || rc == MU_NOMEM ? mu_h1_send_all(x, v, n, &i) : rc;
 }
 
-/** Behind what is pending already, if anything is: v[0..n), as it is for now. */
+/** Behind what is pending already, if anything is: v[0..n), as it is at this moment. */
 static enum mu_rc append_pending(struct mu_h1_exchange *x, const struct mu_chunk *v, size_t n)
 {
     size_t old = x->has_pending ? x->out_n - x->out_i : 0;

@@ -7,6 +7,7 @@
  */
 #include "room.h"
 
+#include <base/path.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -530,18 +531,36 @@ static void remember(struct resolve *s)
         mu_core_req(r)->file = e;
 }
 
-enum mu_status mu_walk_directories(struct mu_req *r)
+/* Sections are written for plain names: "//" and "." components, which an Alias can make, must not hide a file from
+ * its <Directory>. MU_STATUS_NONE: r->filename is plain. */
+static enum mu_status make_plain(struct mu_req *r)
 {
-    struct resolve s = { .r = r };
-    struct mu_file_entry *e = mu_file_find(r->vhost, r->filename, mu_exchange_of(r)->was_waiting);
-
-    if (e)
-        return use_entry(r, e);
     if (!mu_str_starts(r->filename, MU_S("/")) || is_climbing(r->filename)) {
         MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0615", "%.*s is no absolute, plain file name",
                MU_FMT(r->filename));
         return MU_500_INTERNAL_SERVER_ERROR;
     }
+    if (mu_str_find(r->filename, MU_S("//")) < 0 && mu_str_find(r->filename, MU_S("/.")) < 0)
+        return MU_STATUS_NONE;
+    r->filename = mu_path_normalise(r->arena, r->filename);
+    return r->filename.p ? MU_STATUS_NONE : MU_503_SERVICE_UNAVAILABLE;
+}
+
+enum mu_status mu_walk_directories(struct mu_req *r)
+{
+    struct resolve s = { .r = r };
+    bool was_waiting = mu_exchange_of(r)->was_waiting;
+    struct mu_file_entry *e = mu_file_find(r->vhost, r->filename, was_waiting);
+    const char *asked = r->filename.p;
+    enum mu_status status;
+
+    if (e)
+        return use_entry(r, e);
+    status = make_plain(r);
+    if (status != MU_STATUS_NONE)
+        return status;
+    if (r->filename.p != asked && (e = mu_file_find(r->vhost, r->filename, was_waiting)))
+        return use_entry(r, e);
     resolve(&s);
     if (s.must_wait) {
         s.may_wait = true;
@@ -558,7 +577,10 @@ enum mu_status mu_walk_known(struct mu_req *r, const struct mu_finfo *fi)
     struct mu_walk w;
     size_t start, end;
     uint32_t depth;
+    enum mu_status status = make_plain(r);
 
+    if (status != MU_STATUS_NONE)
+        return status;
     if (mu_walk_begin(&w, r->vhost, r, r->arena) != MU_OK ||
         enter_parents(&w, r->filename, &start, &end, &depth) != MU_OK)
         return MU_503_SERVICE_UNAVAILABLE;

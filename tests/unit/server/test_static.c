@@ -294,9 +294,18 @@ static void test_etag_kinds(void **state)
     site_load("FileETag None");
     ask("GET /a.txt");
     assert_int_equal(site->a.r->etag.n, 0);
-    site_load("FileETag -MTime");
+    site_load("FileETag All\n<Directory />\nFileETag -MTime -INode\n</Directory>");
     ask("GET /a.txt");
     assert_memory_equal(site->a.r->etag.p, "\"5\"", 3);
+    site_load("FileETag None\n<Directory />\nFileETag +Size\n</Directory>");
+    ask("GET /a.txt");
+    assert_memory_equal(site->a.r->etag.p, "\"5\"", 3);
+    site_load("FileETag +Size"); /* from nothing, not from the default: as httpd counts */
+    ask("GET /a.txt");
+    assert_memory_equal(site->a.r->etag.p, "\"5\"", 3);
+    site_load("FileETag -MTime"); /* nothing is left of nothing: the default */
+    ask("GET /a.txt");
+    assert_memory_equal(site->a.r->etag.p, "\"5-", 3);
 }
 
 static void test_charset(void **state)
