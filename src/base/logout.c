@@ -164,6 +164,13 @@ static size_t pipe_piece(struct mu_str lines)
     return (size_t)(mu_str_rchr(mu_str_sub(lines, 0, PIPE_BUF), '\n') + 1);
 }
 
+/* The supervisor never waits for a logger; everybody else does. */
+static void put_piece(int fd, struct mu_str piece)
+{
+    if (!mu_pipelog_take(fd, piece))
+        write_all(fd, piece.p, piece.n);
+}
+
 static void write_pipe(int fd, struct mu_str lines)
 {
     static const char mark[] = "...\n";
@@ -177,10 +184,10 @@ static void write_pipe(int fd, struct mu_str lines)
 
             memcpy(cut, lines.p, sizeof(cut));
             memcpy(cut + sizeof(cut) - (sizeof(mark) - 1), mark, sizeof(mark) - 1);
-            write_all(fd, cut, sizeof(cut));
+            put_piece(fd, mu_str_n(cut, sizeof(cut)));
             n = end < 0 ? lines.n : (size_t)end + 1;
         } else {
-            write_all(fd, lines.p, n);
+            put_piece(fd, mu_str_sub(lines, 0, n));
         }
         lines = mu_str_sub(lines, n, lines.n);
     }

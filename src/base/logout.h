@@ -36,7 +36,8 @@ enum mu_rc mu_logout_open(struct mu_arena *a, struct mu_str spec, struct mu_str 
  * (4096) bytes, cut behind a newline, so that lines of several processes never interleave: a
  * single line longer than that is cut, ends in "...", and loses the rest. For syslog one datagram
  * a line.
- * Context: any thread; blocks while a piped logger's pipe is full, as httpd does.
+ * Context: any thread; blocks while a piped logger's pipe is full, as httpd does. The supervisor
+ *          does not block: its lines are held then (mu_pipelog_take).
  */
 void mu_logout_write(const struct mu_logout *out, enum mu_log_level level, struct mu_str lines);
 

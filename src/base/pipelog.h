@@ -26,12 +26,33 @@ enum mu_rc mu_pipelog_open(struct mu_arena *a, struct mu_str spec, int *fd, stru
 bool mu_pipelog_on_exit(pid_t pid, int status, int64_t now_ms);
 
 /**
- * Start the loggers whose pause is over.
- * Returns: milliseconds until the next one is due, -1 when none waits.
+ * Start the loggers whose pause is over, and write lines that are held.
+ * Returns: milliseconds until there is something to do again, -1 when nothing waits.
  */
 int64_t mu_pipelog_tick(int64_t now_ms);
 
-/** In a serving child after fork: close the read ends, keep the write ends. */
+/**
+ * From now on this process is the loggers' supervisor: its own lines never wait for a logger (see
+ * mu_pipelog_take), because it is who starts a dead one again. It is single-threaded then.
+ */
+void mu_pipelog_keep(void);
+
+/**
+ * A piece of at most PIPE_BUF bytes, whole lines, for the logger whose write end is `fd`. In the
+ * supervisor it is written if the pipe has room; else it is held in memory (up to 64 KiB for each
+ * logger) and written when there is room, in order; what finds that full goes to standard error and
+ * is counted.
+ * Returns: false when this process is not the supervisor, or `fd` no logger's: write it yourself.
+ */
+bool mu_pipelog_take(int fd, struct mu_str piece);
+
+/**
+ * Before another image takes this process over: what is held is written if there is room now, else
+ * to standard error.
+ */
+void mu_pipelog_spill(void);
+
+/** In a serving child after fork: close the read ends, keep the write ends; writing blocks. */
 void mu_pipelog_child(void);
 
 /** What survives a re-exec of one logger. */
@@ -65,7 +86,7 @@ void mu_pipelog_retire_unclaimed(void);
 
 /**
  * At the end: close all pipes, so that the loggers see the end of their input once the children
- * are gone.
+ * are gone. A pipe that has no room for lines that are held stays open: repeat the call.
  * Returns: number of loggers that still run; each will be seen by mu_pipelog_on_exit.
  */
 size_t mu_pipelog_close_all(void);

@@ -3,9 +3,9 @@
  *
  * Each thread has a table of its own, so nothing is locked; sums are kept for the process, so that
  * the directives bound a child however many threads it has. An entry is valid as long as a stat
- * says the same as before: dev, ino, size, mode, owner, mtime and ctime in nanoseconds. It is never
- * trusted without one unless CacheRevalidate says so. Entries are counted: the table holds one
- * reference, each exchange that sends from it another.
+ * says the same as before: dev, ino, size, mode, owner, mtime and ctime in nanoseconds. Under
+ * prefork and worker a watch may stand in for that stat, for a second at the most (watch.c).
+ * Entries are counted: the table holds one reference, each exchange that sends from it another.
  */
 #include "room.h"
 #include "watch.h"

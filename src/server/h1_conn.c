@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { IN_A_ROW = 16 /* requests answered before others get their turn */, DRAIN_IDLE_MS = 5000 };
+enum { IN_A_ROW = 16 /* requests answered before others get their turn */ };
 
 /** Cut off: the client must not take a truncated answer for a whole one. */
 static void reset_on_close(struct mu_conn *c)
@@ -317,8 +317,8 @@ static void h1_drain(struct mu_conn *c)
 
     /* One more request is answered, with Connection: close; none comes within a while: the end. */
     if (is_quiet &&
-        (!mu_timer_is_armed(&c->timer) || c->timer.deadline_ms - mu_now_ms() > DRAIN_IDLE_MS))
-        mu_timer_arm(&c->timer, DRAIN_IDLE_MS);
+        (!mu_timer_is_armed(&c->timer) || c->timer.deadline_ms - mu_now_ms() > MU_H1_DRAIN_IDLE_MS))
+        mu_timer_arm(&c->timer, MU_H1_DRAIN_IDLE_MS);
 }
 
 static void h1_abort(struct mu_conn *c)

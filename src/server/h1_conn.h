@@ -16,6 +16,9 @@ enum mu_h1_state {
     MU_H1_LINGER, /**< our side is shut; input is dropped until the client closes */
 };
 
+/** An idle connection waits no longer for a request while the child ends. */
+enum { MU_H1_DRAIN_IDLE_MS = 5000 };
+
 enum mu_h1_buf { MU_H1_NO_BUF, MU_H1_LENT /**< the reactor's */, MU_H1_HEAP };
 
 struct mu_h1_exchange;

@@ -12,8 +12,6 @@
 enum {
     HEAD_ROUND = 256,       /* a partial head's allocation is a multiple of it */
     HEAD_MAX = 1024 * 1024, /* LimitRequestFields 0 has an end, too */
-    DRAIN_IDLE_MS =
-        5000, /* an idle connection waits no longer for a request while the child ends */
 };
 
 static const struct mu_exchange_ops h1_ops = {
@@ -131,8 +129,8 @@ static enum mu_h1_got park(struct mu_conn *c)
         ms = mu_h1_head_ms_left(c);
         mu_conn_count(c, MU_CONN_READING, 'R');
     }
-    if (n == 0 && c->host->is_draining && ms > DRAIN_IDLE_MS)
-        ms = DRAIN_IDLE_MS;
+    if (n == 0 && c->host->is_draining && ms > MU_H1_DRAIN_IDLE_MS)
+        ms = MU_H1_DRAIN_IDLE_MS;
     mu_timer_arm(&c->timer, ms > 0 ? ms : 1);
     return MU_H1_PARKED;
 fail:

@@ -19,7 +19,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-enum { WATCHES_MAX = 16 * 1024 /* kernel memory is spent on each, until the generation ends */ };
+/* Kernel memory is spent on each until the generation ends. The kernel numbers them as they are made. */
+enum { WATCHES_MAX = 16 * 1024 };
 
 #define DIR_EVENTS                                                                                 \
     (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF |            \
@@ -30,7 +31,6 @@ enum { WATCHES_MAX = 16 * 1024 /* kernel memory is spent on each, until the gene
 /** Shared by the children of a generation. */
 struct shared {
     _Atomic uint64_t generation;
-    _Atomic uint32_t watches;
 };
 
 static struct shared *shared;
@@ -101,10 +101,9 @@ static bool is_local(const char *path)
 
 static bool add(const char *path, uint32_t events)
 {
-    if (atomic_fetch_add_explicit(&shared->watches, 1, memory_order_relaxed) >= WATCHES_MAX)
-        return false;
-    /* a path that is a link fails: ENOTDIR */
-    return inotify_add_watch(watch_fd, path, events) >= 0;
+    int wd = inotify_add_watch(watch_fd, path, events); /* a path that is a link fails: ENOTDIR */
+
+    return wd >= 0 && wd <= WATCHES_MAX;
 }
 
 bool mu_watch_path(struct mu_str filename)

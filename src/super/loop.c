@@ -42,6 +42,7 @@ bool mu_super_signals(struct mu_super *s)
 
     fill_signals(&set);
     sigaction(SIGPIPE, &ignore, NULL);
+    mu_pipelog_keep();
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return false;
     s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
