@@ -27,6 +27,8 @@ static inline struct mu_str mu_buf_str(const struct mu_buf *b)
 }
 /** HTML-escape `s` (& < > and the double quote, as httpd) into the buffer. */
 void mu_buf_add_html(struct mu_buf *b, struct mu_str s);
+/** The same for text between tags, where a double quote stays as it is. */
+void mu_buf_add_html_text(struct mu_buf *b, struct mu_str s);
 /**
  * Percent-encode `s` as a path (keeps unreserved, "/" and sub-delims httpd keeps:
  * $-_.+!*'(),:;@&=/~).

@@ -109,20 +109,30 @@ static struct mu_str html_entity(char c)
     }
 }
 
-void mu_buf_add_html(struct mu_buf *b, struct mu_str s)
+static void add_escaped(struct mu_buf *b, struct mu_str s, bool is_text)
 {
     size_t from = 0;
 
     for (size_t i = 0; i < s.n; i++) {
         struct mu_str entity = html_entity(s.p[i]);
 
-        if (!entity.p)
+        if (!entity.p || (is_text && s.p[i] == '"'))
             continue;
         mu_buf_add(b, mu_str_sub(s, from, i));
         mu_buf_add(b, entity);
         from = i + 1;
     }
     mu_buf_add(b, mu_str_sub(s, from, s.n));
+}
+
+void mu_buf_add_html(struct mu_buf *b, struct mu_str s)
+{
+    add_escaped(b, s, false);
+}
+
+void mu_buf_add_html_text(struct mu_buf *b, struct mu_str s)
+{
+    add_escaped(b, s, true);
 }
 
 static bool is_kept_in_uri(char c)

@@ -121,7 +121,7 @@ static bool empty_bounding_set(void)
     return true;
 }
 
-static bool empty_other_sets(void)
+bool mu_capabilities_drop(void)
 {
     struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct __user_cap_data_struct data[2] = { { 0 }, { 0 } };
@@ -164,7 +164,7 @@ enum mu_rc mu_identity_assume(const struct mu_identity *id, char *err, size_t er
         if (setresuid(id->uid, id->uid, id->uid))
             return refuse(err, err_cap, id, "setresuid");
     }
-    if (id->uid != 0 && !empty_other_sets())
+    if (id->uid != 0 && !mu_capabilities_drop())
         return refuse(err, err_cap, id, "dropping capabilities");
     errno = EPERM;
     if (is_regainable(id))

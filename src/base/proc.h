@@ -11,6 +11,16 @@
 /** Close every descriptor from `first` on. Async-signal-safe: for a child before exec. */
 void mu_close_from(int first);
 
+/**
+ * First thing in main(): standard input, output and error that whoever started us left closed are
+ * opened on /dev/null, so that no descriptor of the server ever gets the number of one of them.
+ * Returns: false with errno.
+ */
+bool mu_stdio_open(void);
+
+/** How many processors this process may run on; at least 1. */
+uint32_t mu_core_count(void);
+
 /** Set or clear close-on-exec. Returns false with errno. */
 bool mu_set_cloexec(int fd, bool is_on);
 
@@ -55,6 +65,12 @@ enum mu_rc mu_identity_resolve(struct mu_arena *a, struct mu_str user, struct mu
  */
 MU_NODISCARD
 enum mu_rc mu_identity_assume(const struct mu_identity *id, char *err, size_t err_cap);
+
+/**
+ * Empty the ambient, inheritable, permitted and effective capability sets, which needs no
+ * capability. Returns: false with errno.
+ */
+bool mu_capabilities_drop(void);
 
 /** Let the process dump core although it changed its user (CoreDumpDirectory). False with errno. */
 bool mu_allow_core_dumps(void);

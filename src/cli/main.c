@@ -9,6 +9,7 @@
 #include "cli/serve.h"
 #include "cli/startup.h"
 
+#include <base/proc.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +153,8 @@ int main(int argc, char **argv)
     static struct mu_cli cli; /* to the end: children look into it, too */
     int status;
 
+    if (!mu_stdio_open())
+        return 1;
     if (is_serve(argc, argv))
         return mu_serve(argc, argv, find_modules());
     if (mu_cli_parse(&cli, argc, argv) != MU_OK) {

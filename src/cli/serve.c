@@ -113,7 +113,39 @@ static bool export_root(const char *root)
     return is_good;
 }
 
-/* A place for the PidFile that belongs to this user, and a name that belongs to this address. */
+static int fail(const char *what)
+{
+    fprintf(stderr, "muster serve: %s\n", what);
+    return 1;
+}
+
+/*
+ * Where the PidFile goes when the system gives the user no folder for such things: a folder below
+ * /tmp that nobody else can write to. NULL, and said, when somebody else has made one of that name.
+ */
+static const char *own_folder(void)
+{
+    static char path[64];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "/tmp/muster-serve-%lu", (unsigned long)geteuid());
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        fprintf(stderr, "muster serve: cannot create %s: %s\n", path, strerror(errno));
+        return NULL;
+    }
+    if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+        !(st.st_mode & (S_IRWXG | S_IRWXO)))
+        return path;
+    fprintf(
+        stderr,
+        "muster serve: %s is no folder of this user's own (mode 0700): remove it, or name another "
+        "place in XDG_RUNTIME_DIR\n",
+        path);
+    return NULL;
+}
+
+/* A place for the PidFile that belongs to this user, and a name that belongs to this address. NULL
+ * is said already. */
 static char *pid_file(const struct mu_serve_opts *o)
 {
     const char *dir = geteuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR");
@@ -121,10 +153,14 @@ static char *pid_file(const struct mu_serve_opts *o)
     char *path;
 
     if (!dir || stat(dir, &st) != 0 || !S_ISDIR(st.st_mode))
-        dir = "/tmp";
-    if (asprintf(&path, "PidFile \"%s/muster-serve-%lu-%s-%u.pid\"", dir, (unsigned long)geteuid(),
-                 strcmp(o->bind, "*") == 0 ? "any" : o->bind, o->port) < 0)
+        dir = own_folder();
+    if (!dir)
         return NULL;
+    if (asprintf(&path, "PidFile \"%s/muster-serve-%lu-%s-%u.pid\"", dir, (unsigned long)geteuid(),
+                 strcmp(o->bind, "*") == 0 ? "any" : o->bind, o->port) < 0) {
+        (void)fail("out of memory");
+        return NULL;
+    }
     return path;
 }
 
@@ -162,7 +198,8 @@ static bool is_readable_by(const char *user, const char *root)
 }
 
 /* The lines of the configuration, NULL-terminated. They live as long as the process. */
-static bool make_lines(const struct mu_serve_opts *o, const char *user, const char **lines)
+static bool make_lines(const struct mu_serve_opts *o, char *pid_line, const char *user,
+                       const char **lines)
 {
     const char *listen = strcmp(o->bind, "*") == 0 ? "" : o->bind;
     bool is_v6 = strchr(listen, ':') != NULL;
@@ -174,8 +211,8 @@ static bool make_lines(const struct mu_serve_opts *o, const char *user, const ch
                 : asprintf(&made[1], "Listen %s%s%s%s%u", is_v6 ? "[" : "", listen,
                            is_v6 ? "]" : "", *listen ? ":" : "", o->port);
     rc = rc < 0 ? rc : asprintf(&made[2], "ServerName localhost:%u", o->port);
-    made[3] = pid_file(o);
-    if (rc < 0 || !made[3])
+    made[3] = pid_line;
+    if (rc < 0)
         return false;
     for (size_t i = 0; i < MU_ARRAY_LEN(made); i++)
         lines[n++] = made[i];
@@ -205,16 +242,11 @@ static struct mu_module *const *with_serve_module(struct mu_module *const *built
     return all;
 }
 
-static int fail(const char *what)
-{
-    fprintf(stderr, "muster serve: %s\n", what);
-    return 1;
-}
-
 static int run(struct mu_serve_opts *o, struct mu_cli *cli)
 {
     static const char *lines[LINES_MAX];
     const char *user = unprivileged_user();
+    char *pid_line;
 
     if (is_first_image && user && !is_readable_by(user, o->root)) {
         fprintf(
@@ -226,7 +258,10 @@ static int run(struct mu_serve_opts *o, struct mu_cli *cli)
     }
     if (is_first_image && !mu_serve_reserve(o, &reserved_fd))
         return 1;
-    if (!mu_serve_argv(o) || !export_root(o->root) || !make_lines(o, user, lines))
+    pid_line = pid_file(o);
+    if (!pid_line)
+        return 1;
+    if (!mu_serve_argv(o) || !export_root(o->root) || !make_lines(o, pid_line, user, lines))
         return fail("out of memory");
     cli->super.argv = o->argv;
     cli->super.is_foreground = true;

@@ -129,7 +129,17 @@ static void read_main(struct mu_config *c)
 {
     /* nobody includes the first file: an error about it has no place */
     struct mu_reader r = { .c = c, .a = c->arena, .at = c->tree };
+    const struct mu_conf_fs *fs = c->priv->fs;
+    struct mu_str dir;
 
+    if (!c->priv->opts->file && fs->kind(fs->arg, c->config_file.p) == MU_FS_NONE) {
+        dir = mu_path_dir(c->config_file);
+        mu_read_error(&r,
+                      "Could not open configuration file %.*s/muster.conf, nor httpd.conf there: "
+                      "No such file or directory",
+                      MU_FMT(dir));
+        return;
+    }
     mu_include(&r, c->config_file, false);
 }
 

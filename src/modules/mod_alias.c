@@ -466,6 +466,8 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
     return MU_OK;
 }
 
+#define NO_CGI "it runs no CGI programs; use Alias if the folder's files are to be sent as they are"
+
 static const struct mu_directive directives[] = {
     MU_DIR_CALL("Alias", MU_IN_SERVER | MU_IN_DIR, 1, 2, set_alias,
                 "a URL path and the file or directory it leads to"),
@@ -483,6 +485,8 @@ static const struct mu_directive directives[] = {
                 "On: a Location that begins with '/' is sent as it is"),
     MU_DIR_FLAG("AliasPreservePath", struct alias_conf, keeps_path, MU_IN_SERVER | MU_IN_DIR,
                 "On: an Alias in a <Location> keeps the rest of the path"),
+    MU_DIR_REFUSED("ScriptAlias", MU_IN_SERVER | MU_IN_DIR, NO_CGI),
+    MU_DIR_REFUSED("ScriptAliasMatch", MU_IN_SERVER | MU_IN_DIR, NO_CGI),
     MU_DIR_END
 };
 

@@ -9,12 +9,12 @@
 #include "mpm/gate.h"
 #include "mpm/numbers.h"
 
+#include <base/proc.h>
 #include <errno.h>
 #include <muster/clock.h>
 #include <muster/log.h>
 #include <muster/module.h>
 #include <pthread.h>
-#include <sched.h>
 #include <server/conn.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -145,17 +145,10 @@ static const struct mu_mpm mpm;
 MU_MODULE(mpm_event, .conf_size = sizeof(struct event_conf), .directives = directives, .init = init,
           .mpm = &mpm);
 
-static uint32_t core_count(void)
-{
-    cpu_set_t set;
-
-    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
-}
-
 static void limits(struct mu_config *config, struct mu_mpm_limits *out)
 {
     const struct event_conf *c = mu_vhost_conf(config->main, &mu_module_mpm_event);
-    uint32_t cores = core_count();
+    uint32_t cores = mu_core_count();
     uint32_t n;
 
     mu_mpm_thread_limits(config, &c->numbers, THREAD_LIMIT_MAX, out);

@@ -46,6 +46,11 @@ uint32_t mu_mpm_number(struct mu_config *config, const char *directive, int64_t 
     return got;
 }
 
+uint32_t mu_mpm_connections(const struct mu_mpm_numbers *n)
+{
+    return n->max_connections < 0 ? 0 : (uint32_t)n->max_connections;
+}
+
 uint32_t mu_mpm_fibers(const struct mu_mpm_numbers *n, uint32_t reactors)
 {
     uint32_t each = (uint32_t)n->max_fibers / reactors;
@@ -113,5 +118,5 @@ void mu_mpm_thread_limits(struct mu_config *config, const struct mu_mpm_numbers 
         mu_mpm_number(config, "StartServers", n->start_servers, START_SERVERS, 1, INT32_MAX);
     if (out->start > out->children_max)
         out->start = out->children_max;
-    out->max_connections_per_child = (uint32_t)n->max_connections;
+    out->max_connections_per_child = mu_mpm_connections(n);
 }

@@ -27,9 +27,10 @@ enum {
                    "Workers of all child processes together"),                                     \
         MU_DIR_INT("MaxClients", T, max_workers, MU_IN_GLOBAL, INT32_MIN, INT32_MAX,               \
                    "Old name of MaxRequestWorkers"),                                               \
-        MU_DIR_INT("MaxConnectionsPerChild", T, max_connections, MU_IN_GLOBAL, 0, INT32_MAX,       \
-                   "Connections after which a child process is replaced; 0: never"),               \
-        MU_DIR_INT("MaxRequestsPerChild", T, max_connections, MU_IN_GLOBAL, 0, INT32_MAX,          \
+        MU_DIR_INT("MaxConnectionsPerChild", T, max_connections, MU_IN_GLOBAL, INT32_MIN,          \
+                   INT32_MAX,                                                                      \
+                   "Connections after which a child process is replaced; 0 or less: never"),       \
+        MU_DIR_INT("MaxRequestsPerChild", T, max_connections, MU_IN_GLOBAL, INT32_MIN, INT32_MAX,  \
                    "Old name of MaxConnectionsPerChild"),                                          \
         MU_DIR_INT(                                                                                \
             "MaxFibers", T, max_fibers, MU_IN_GLOBAL, 1, MU_MAX_FIBERS,                            \
@@ -61,6 +62,9 @@ void mu_mpm_numbers_init(struct mu_mpm_numbers *n);
  */
 uint32_t mu_mpm_number(struct mu_config *config, const char *directive, int64_t written,
                        uint32_t unset, uint32_t lo, uint32_t hi);
+
+/** MaxConnectionsPerChild as a limit; 0: never. httpd takes a negative number as never, too. */
+uint32_t mu_mpm_connections(const struct mu_mpm_numbers *n);
 
 /** What one of a process's `reactors` gets of MaxFibers; one at least. */
 uint32_t mu_mpm_fibers(const struct mu_mpm_numbers *n, uint32_t reactors);

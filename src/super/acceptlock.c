@@ -3,7 +3,8 @@
  * sleep in the kernel with a time limit, so neither a lost wake-up nor a word full of rubbish keeps
  * them from seeing a stop request. A dead holder is found twice: the supervisor frees what a reaped
  * child held, and a waiter whose sleep ran out asks whether the holder still exists (when the
- * supervisor is gone too).
+ * supervisor is gone too). A word that names a live process that is no child is the supervisor's to
+ * clear.
  */
 #include "super/acceptlock.h"
 
@@ -167,6 +168,17 @@ void mu_accept_locks_recover(struct mu_accept_locks *l, uint32_t pid)
         uint32_t seen = atomic_load_explicit(&l->v[i].word, memory_order_relaxed);
 
         if ((seen & ~HAS_WAITERS) == pid && swap(&l->v[i].word, seen, 0))
+            futex_wake(&l->v[i].word, INT32_MAX);
+    }
+}
+
+void mu_accept_locks_check(struct mu_accept_locks *l,
+                           bool (*is_holder)(const void *arg, uint32_t pid), const void *arg)
+{
+    for (uint32_t i = 0; i < l->n; i++) {
+        uint32_t seen = atomic_load_explicit(&l->v[i].word, memory_order_relaxed);
+
+        if (seen && !is_holder(arg, seen & ~HAS_WAITERS) && swap(&l->v[i].word, seen, 0))
             futex_wake(&l->v[i].word, INT32_MAX);
     }
 }

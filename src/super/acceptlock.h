@@ -3,7 +3,7 @@
  * One 32-bit word in shared memory of its own (not the scoreboard's): 0, or the holder's pid with a
  * flag for waiters. It is not a pthread mutex, because glibc's robust ones link pointers through
  * the shared memory: a child that scribbles over it could make the others follow them. Here the
- * worst a scribbler achieves is that nobody accepts.
+ * worst a scribbler achieves, by writing again and again, is that nobody accepts.
  */
 #ifndef MU_SUPER_ACCEPTLOCK_H
 #define MU_SUPER_ACCEPTLOCK_H
@@ -39,6 +39,12 @@ void mu_accept_lock_drop(struct mu_accept_lock *l, uint32_t pid);
  * process.
  */
 void mu_accept_locks_recover(struct mu_accept_locks *l, uint32_t pid);
+/**
+ * The supervisor, now and then: free each lock whose word names a process that is_holder(arg, pid)
+ * does not know. Only rubbish does: holders are children, and what a dead one held was recovered.
+ */
+void mu_accept_locks_check(struct mu_accept_locks *l,
+                           bool (*is_holder)(const void *arg, uint32_t pid), const void *arg);
 /** Let the waiters look at their stop request now. */
 void mu_accept_locks_wake(struct mu_accept_locks *l);
 

@@ -71,9 +71,7 @@ void mu_child_close_listeners(const struct mu_child *child);
 
 /** What the MPMs share of their settings (unixd's directives), merged and clamped. */
 struct mu_mpm_common {
-    uint64_t max_mem_free;       /**< bytes a thread may keep; 0: no limit */
-    size_t thread_stack_size;    /**< 0: the system's default */
-    int64_t graceful_timeout_ms; /**< GracefulShutdownTimeout; 0: for ever */
+    size_t thread_stack_size; /**< 0: the system's default */
 };
 struct mu_mpm_common mu_mpm_common_of(const struct mu_config *config);
 

@@ -6,7 +6,6 @@
 #include "super/master.h"
 
 #include <muster/str.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -24,14 +23,11 @@ bool mu_doors_add(struct mu_door **doors, size_t *n, int fd, uint32_t bucket)
 
 static uint32_t count_buckets(const struct mu_super_conf *c)
 {
-    cpu_set_t set;
-    int64_t cores = 1, n;
+    int64_t n;
 
     if (c->buckets_ratio <= 0)
         return 1;
-    if (sched_getaffinity(0, sizeof(set), &set) == 0)
-        cores = CPU_COUNT(&set);
-    n = cores / c->buckets_ratio;
+    n = mu_core_count() / c->buckets_ratio;
     return n < 1 ? 1 : (uint32_t)n;
 }
 

@@ -116,6 +116,36 @@ void mu_generations_sweep(struct mu_super *s)
     }
 }
 
+/* Whose locks are looked at, and who may hold them. */
+struct holders {
+    const struct mu_super *s;
+    const struct mu_generation *g;
+};
+
+static bool is_holder(const void *arg, uint32_t pid)
+{
+    const struct holders *h = arg;
+
+    for (size_t i = 0; i < h->s->kids_n; i++) {
+        const struct mu_kid *k = &h->s->kids[i];
+
+        if (k->generation == h->g && (uint32_t)k->pid == pid)
+            return true;
+    }
+    return false;
+}
+
+void mu_generations_check_locks(struct mu_super *s)
+{
+    MU_LIST_FOR(at, &s->generations) {
+        struct mu_generation *g = MU_CONTAINER_OF(at, struct mu_generation, link);
+        struct holders h = { .s = s, .g = g };
+
+        if (g->locks)
+            mu_accept_locks_check(g->locks, is_holder, &h);
+    }
+}
+
 void mu_generation_stop(struct mu_super *s, struct mu_generation *g, enum mu_stop how)
 {
     int64_t now = mu_super_now();

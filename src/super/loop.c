@@ -20,7 +20,8 @@
 
 enum {
     TICK_MS = 1000,
-    READY_PATIENCE_MS = 30000, /* for the children of the start, once one of them serves */
+    READY_PATIENCE_MS = 30000, /* for the children of the start: to serve at all, and to be all */
+    BLIND_MS = 100,            /* between looks at the channels while out of memory */
     RELIEF_PATIENCE_MS = 1000, /* for the old children to say that they take no more connections */
     LOGGER_PATIENCE_MS = 5000, /* for piped loggers at a full stop */
     REHEARSAL_PATIENCE_MS = 60000,
@@ -140,6 +141,33 @@ static void watch_hear(const struct watch *w, struct mu_super *s)
     }
     if (w->fds[1].revents)
         mu_rehearsal_hear(s);
+}
+
+/* Everybody is asked, when there is no memory to find out who has something to say. */
+static void hear_all(struct mu_super *s)
+{
+    for (size_t i = 0; i < s->kids_n; i++) {
+        if (!s->kids[i].is_deaf)
+            mu_kid_hear(s, &s->kids[i]);
+    }
+    mu_rehearsal_hear(s);
+}
+
+/* Sleep until something happens, at most so long, and take in what did. */
+static void watch_wait(struct watch *w, struct mu_super *s, int timeout_ms)
+{
+    struct pollfd signals = { .fd = s->signal_fd, .events = POLLIN };
+    bool is_full = watch_fill(w, s);
+
+    if (is_full && poll(w->fds, w->n, timeout_ms) < 0)
+        return;
+    if (!is_full)
+        (void)poll(&signals, 1, timeout_ms < BLIND_MS ? timeout_ms : BLIND_MS);
+    take_signals(s);
+    if (is_full)
+        watch_hear(w, s);
+    else
+        hear_all(s);
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -265,6 +293,22 @@ static void look_whether_relieved(struct mu_super *s, int64_t now_ms)
     s->terminal_fd = -1;
 }
 
+/* While nobody serves, a child that does not become ready has failed as much as one that ends. */
+static void give_up_stuck(struct mu_super *s, int64_t now_ms)
+{
+    for (size_t i = 0; i < s->kids_n; i++) {
+        struct mu_kid *k = &s->kids[i];
+
+        if (k->generation != s->now || k->has_kill || now_ms - k->started_ms < READY_PATIENCE_MS)
+            continue;
+        MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0757",
+               "child pid %d was not ready to serve within %d seconds: sending it SIGKILL",
+               (int)k->pid, READY_PATIENCE_MS / 1000);
+        k->has_kill = k->has_term = true;
+        kill(k->pid, SIGKILL);
+    }
+}
+
 static void look_whether_up(struct mu_super *s, int64_t now_ms)
 {
     uint32_t ready = 0, starting = 0;
@@ -279,8 +323,10 @@ static void look_whether_up(struct mu_super *s, int64_t now_ms)
         ready += k->is_ready;
         starting += !k->is_ready;
     }
-    if (!ready)
+    if (!ready) {
+        give_up_stuck(s, now_ms);
         return;
+    }
     if (!s->up_deadline_ms)
         s->up_deadline_ms = now_ms + READY_PATIENCE_MS;
     if ((!starting && ready >= s->limits.start) || now_ms >= s->up_deadline_ms)
@@ -314,8 +360,10 @@ static void keep_time(struct mu_super *s, int64_t now_ms)
 {
     bool is_tick = now_ms >= s->next_tick_ms;
 
-    if (is_tick)
+    if (is_tick) {
         s->next_tick_ms = now_ms + TICK_MS;
+        mu_generations_check_locks(s);
+    }
     if (s->phase == MU_SUPER_RUNNING)
         mu_super_maintain(s, now_ms, is_tick);
     if (s->phase == MU_SUPER_GRACEFUL_STOP && s->phase_deadline_ms &&
@@ -372,10 +420,7 @@ int mu_super_loop(struct mu_super *s)
         keep_time(s, now_ms);
         if (s->phase != MU_SUPER_RUNNING && !s->kids_n)
             break;
-        if (!watch_fill(&w, s) || poll(w.fds, w.n, timeout_of(s, now_ms)) < 0)
-            continue;
-        take_signals(s);
-        watch_hear(&w, s);
+        watch_wait(&w, s, timeout_of(s, now_ms));
     }
     free(w.fds);
     free(w.pids);

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <muster/log.h>
 #include <muster/str.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,13 +22,6 @@ enum {
     STEADY_MS = 3000,   /* a child that serves that long ends a series of failures */
     AT_ONCE_MS = 1000,  /* a child that crashes within that time has failed to start */
 };
-
-static uint32_t core_count(void)
-{
-    cpu_set_t set;
-
-    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
-}
 
 static uint32_t peek(const _Atomic uint32_t *v)
 {
@@ -107,7 +99,7 @@ static void arithmetic(struct mu_super *s, int64_t now_ms, bool is_tick)
         .max_spare = s->limits.max_spare,
         .workers_per_process = s->limits.workers_per_child,
         .listeners_per_process = s->limits.listeners_per_child,
-        .cores = s->limits.listeners_per_child ? core_count() : 0,
+        .cores = s->limits.listeners_per_child ? mu_core_count() : 0,
     };
     struct mu_spare_process *rows = calloc(s->kids_n + 1, sizeof(*rows));
     size_t *index = calloc(s->kids_n + 1, sizeof(*index));

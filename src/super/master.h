@@ -91,7 +91,8 @@ struct mu_super {
     size_t doors_n;
     uint32_t buckets;
 
-    char *exe;      /**< what a restart executes: argv[0], absolute, links not followed */
+    char *exe;      /**< what a restart executes: argv[0], absolute, links not followed, if it is
+                         the running binary at first */
     char *cwd;      /**< at start: what relative arguments refer to */
     int exe_fd;     /**< the running image's file, for a fall-back */
     char *pid_path; /**< of the PidFile written; NULL before */
@@ -143,6 +144,8 @@ MU_NODISCARD enum mu_rc mu_generation_adopt(struct mu_super *s, uint64_t number,
                                             struct mu_accept_locks *locks);
 /** Forget generations that have no child left; what they served is added to the present one. */
 void mu_generations_sweep(struct mu_super *s);
+/** Free accept locks whose word names none of the generation's children. */
+void mu_generations_check_locks(struct mu_super *s);
 /** Ask every child of `g` to stop; asking for less than before changes nothing. */
 void mu_generation_stop(struct mu_super *s, struct mu_generation *g, enum mu_stop how);
 
@@ -218,9 +221,14 @@ void mu_rehearsal_ended(struct mu_super *s, int status);
 
 /* reexec.c */
 /**
- * The arguments of the first start with one hidden option more (and no other). NULL: out of memory.
+ * The arguments of the first start with one hidden option more (and no other), and the path of the
+ * binary for the first of them. NULL: out of memory.
  */
 char **mu_reexec_argv(const struct mu_super *s, const char *option);
+/** Whether the descriptors that the state names survive the next execve. */
+void mu_reexec_keep(struct mu_super *s, bool is_kept);
+/** The same, for those of piped loggers alone. */
+void mu_reexec_keep_loggers(bool is_kept);
 /** Hand everything over to the new image. Returns only when that failed (logged). */
 void mu_reexec(struct mu_super *s);
 /**

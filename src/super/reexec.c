@@ -29,7 +29,7 @@ char **mu_reexec_argv(const struct mu_super *s, const char *option)
     argv = calloc(n + 2, sizeof(*argv));
     if (!argv)
         return NULL;
-    argv[k++] = s->opts->argv[0];
+    argv[k++] = s->exe;
     argv[k++] = (char *)(uintptr_t)option;
     for (size_t i = 1; i < n; i++) {
         struct mu_super_opts scratch = no_opts;
@@ -135,11 +135,18 @@ static void keep(int fd, bool is_kept)
         mu_set_cloexec(fd, !is_kept);
 }
 
-/* Whether the descriptors that the state names survive the next execve. */
-static void keep_all(struct mu_super *s, bool is_kept)
+void mu_reexec_keep_loggers(bool is_kept)
 {
     struct mu_pipelog_state p;
 
+    for (size_t it = 0; mu_pipelog_export(&it, &p);) {
+        keep(p.read_fd, is_kept);
+        keep(p.write_fd, is_kept);
+    }
+}
+
+void mu_reexec_keep(struct mu_super *s, bool is_kept)
+{
     for (size_t i = 0; i < s->doors_n; i++)
         keep(s->doors[i].listener.fd, is_kept);
     MU_LIST_FOR(at, &s->generations) {
@@ -150,10 +157,7 @@ static void keep_all(struct mu_super *s, bool is_kept)
     }
     for (size_t i = 0; i < s->kids_n; i++)
         keep(s->kids[i].channel, is_kept);
-    for (size_t it = 0; mu_pipelog_export(&it, &p);) {
-        keep(p.read_fd, is_kept);
-        keep(p.write_fd, is_kept);
-    }
+    mu_reexec_keep_loggers(is_kept);
 }
 
 /* The sockets that the rehearsal opened join the others; returns how many there were before. */
@@ -201,12 +205,13 @@ void mu_reexec(struct mu_super *s)
     argv = mu_reexec_argv(s, option);
     if (state_fd >= 0 && argv && chdir(s->cwd) == 0) {
         fflush(NULL);
-        keep_all(s, true);
+        mu_pipelog_spill();
+        mu_reexec_keep(s, true);
         keep(s->exe_fd, true);
         execv(s->exe, argv);
     }
     saved = errno;
-    keep_all(s, false);
+    mu_reexec_keep(s, false);
     keep(s->exe_fd, false);
     if (s->is_daemon)
         (void)!chdir("/");
@@ -248,7 +253,7 @@ static void refresh_state(struct mu_super *s)
         return;
     close(s->state_fd);
     s->state_fd = fd;
-    keep_all(s, true);
+    mu_reexec_keep(s, true);
     if (s->now)
         keep(mu_scoreboard_fd(s->now->board), false);
 }
@@ -269,6 +274,7 @@ void mu_reexec_back(struct mu_super *s, const char *why)
     argv = mu_reexec_argv(s, option);
     if (argv && chdir(s->cwd) == 0) {
         fflush(NULL);
+        mu_pipelog_spill();
         fexecve(s->back_exe_fd, argv, environ);
     }
     MU_LOG(NULL, mu_super_module(s), MU_LOG_EMERG, "MU0771",

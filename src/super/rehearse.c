@@ -157,13 +157,17 @@ static void become_rehearsal(struct mu_super *s, int fd)
     mu_signals_default();
     snprintf(option, sizeof(option), "--rehearse=%d", fd);
     argv = mu_reexec_argv(s, option);
-    if (!argv || chdir(s->cwd) != 0)
-        _exit(1);
-    mu_set_cloexec(fd, false);
-    for (size_t i = 0; i < s->doors_n; i++)
-        mu_set_cloexec(s->doors[i].listener.fd, false);
-    execv(s->exe, argv);
-    snprintf(text, sizeof(text), "cannot execute %s: %s", s->exe, strerror(errno));
+    if (argv && chdir(s->cwd) != 0) {
+        snprintf(text, sizeof(text), "cannot change to the directory of the start, %s: %s", s->cwd,
+                 strerror(errno));
+    } else {
+        mu_set_cloexec(fd, false);
+        for (size_t i = 0; i < s->doors_n; i++)
+            mu_set_cloexec(s->doors[i].listener.fd, false);
+        if (argv)
+            execv(s->exe, argv);
+        snprintf(text, sizeof(text), "cannot execute %s: %s", s->exe, strerror(errno));
+    }
     (void)say(fd, SAY_ERROR, text, strlen(text), -1);
     _exit(1);
 }

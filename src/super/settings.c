@@ -83,8 +83,8 @@ static const struct mu_directive directives[] = {
     MU_DIR_DURATION("GracefulShutdownTimeout", struct mu_super_conf, graceful_timeout_ms,
                     MU_IN_GLOBAL, 0, INT64_C(1000) * INT32_MAX,
                     "Time a graceful stop may take before it becomes a stop at once; 0: for ever"),
-    MU_DIR_INT("MaxMemFree", struct mu_super_conf, max_mem_free_kb, MU_IN_GLOBAL, 0, INT32_MAX,
-               "KiB a thread keeps for reuse instead of giving them back; 0: no limit"),
+    MU_DIR_IGNORED("MaxMemFree", MU_IN_GLOBAL,
+                   "Accepted without effect: a request's memory goes back to the C library"),
     MU_DIR_INT("ThreadStackSize", struct mu_super_conf, thread_stack_size, MU_IN_GLOBAL, 0,
                INT64_C(1) << 32,
                "Bytes of stack of threads that run blocking work; 0: the system's default"),
@@ -106,7 +106,6 @@ static void init(void *conf)
     struct mu_super_conf *c = conf;
 
     c->listen_backlog = 511;
-    c->max_mem_free_kb = 2048;
 }
 
 MU_MODULE(unixd, .conf_size = sizeof(struct mu_super_conf), .directives = directives, .init = init);
@@ -121,9 +120,7 @@ struct mu_mpm_common mu_mpm_common_of(const struct mu_config *config)
     const struct mu_super_conf *c = mu_super_conf_of(config);
 
     return (struct mu_mpm_common){
-        .max_mem_free = (uint64_t)c->max_mem_free_kb * 1024,
         .thread_stack_size = (size_t)c->thread_stack_size,
-        .graceful_timeout_ms = c->graceful_timeout_ms,
     };
 }
 

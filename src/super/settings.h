@@ -14,7 +14,7 @@ struct mu_super_conf {
     int64_t send_buffer, receive_buffer; /**< 0: the kernel's */
     int64_t buckets_ratio;               /**< ListenCoresBucketsRatio */
     int64_t graceful_timeout_ms;         /**< GracefulShutdownTimeout, 0: for ever */
-    int64_t max_mem_free_kb, thread_stack_size;
+    int64_t thread_stack_size;
     bool has_accept_lock; /**< Mutex … mpm-accept with a mechanism of its own */
 };
 

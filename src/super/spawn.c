@@ -45,6 +45,17 @@ static void close_boards(struct mu_super *s)
     }
 }
 
+/* A rehearsal may be running, and have opened sockets that its configuration wants. */
+static void close_rehearsal(struct mu_super *s)
+{
+    struct mu_rehearsal *r = &s->rehearsal;
+
+    close_fd(&r->fd);
+    close_fd(&r->tree_fd);
+    for (size_t i = 0; i < r->doors_n; i++)
+        close_fd(&r->doors[i].listener.fd);
+}
+
 /* What is the supervisor's. The channels of siblings matter most: whoever held one could stop a
  * sibling. */
 static void close_supervisors(struct mu_super *s)
@@ -57,7 +68,7 @@ static void close_supervisors(struct mu_super *s)
     close_fd(&s->terminal_fd);
     close_fd(&s->state_fd);
     close_fd(&s->back_exe_fd);
-    close_fd(&s->rehearsal.fd);
+    close_rehearsal(s);
     close_boards(s);
     mu_pipelog_child();
 }
@@ -91,8 +102,13 @@ static bool drop_privileges(struct mu_super *s)
 {
     char err[256];
 
-    if (!s->identity.user)
-        return true;
+    if (!s->identity.user) { /* not root, which may have been given capabilities all the same */
+        if (mu_capabilities_drop())
+            return true;
+        MU_LOG(NULL, mu_super_module(s), MU_LOG_EMERG, "MU0733",
+               "child cannot give up its capabilities: %s", strerror(errno));
+        return false;
+    }
     if (mu_identity_assume(&s->identity, err, sizeof(err)) == MU_OK)
         return true;
     MU_LOG(NULL, mu_super_module(s), MU_LOG_EMERG, "MU0730", "child cannot become user %s: %s",

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,13 +68,9 @@ static char *join(const char *dir, size_t dir_len, const char *name)
     return path;
 }
 
-/* argv[0] as an absolute path, links not followed: where the next version of the server will be
- * installed. */
-static char *find_exe(const char *name, const char *cwd)
+/* By `name`, absolute, links not followed; NULL: nowhere. */
+static char *find_named(const char *name, const char *cwd)
 {
-    char self[PATH_MAX];
-    ssize_t n;
-
     if (name[0] == '/')
         return strdup(name);
     if (strchr(name, '/'))
@@ -87,6 +84,35 @@ static char *find_exe(const char *name, const char *cwd)
         free(full);
         path += len + (path[len] == ':');
     }
+    return NULL;
+}
+
+/* The same file as that of process `proc` ("self" or a number). */
+static bool is_exe_of(const char *proc, const char *path)
+{
+    char link[64];
+    struct stat a, b;
+
+    snprintf(link, sizeof(link), "/proc/%s/exe", proc);
+    return stat(path, &a) == 0 && stat(link, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/*
+ * Where the next version of the server will be installed: argv[0], which root will execute, so at
+ * first it must lead to this very binary, whatever PATH and the caller say. Later images get that
+ * path as their argv[0], and the file behind it may be another one by then.
+ */
+static char *find_exe(const struct mu_super_opts *opts, const char *cwd)
+{
+    bool is_first = opts->rehearse_fd < 0 && opts->takeover_fd < 0;
+    char *path = find_named(opts->argv[0], cwd);
+    char self[PATH_MAX];
+    ssize_t n;
+
+    if (path && (!is_first || is_exe_of("self", path)))
+        return path;
+    free(path);
     n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     return n > 0 ? strndup(self, (size_t)n) : NULL;
 }
@@ -120,7 +146,7 @@ static bool super_init(struct mu_super *s, const struct mu_super_opts *opts)
     s->cwd = getcwd(NULL, 0);
     if (!s->cwd)
         s->cwd = strdup("/");
-    s->exe = s->cwd ? find_exe(opts->argv[0], s->cwd) : NULL;
+    s->exe = s->cwd ? find_exe(opts, s->cwd) : NULL;
     s->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (!s->exe || s->exe_fd < 0) {
         fprintf(stderr, "muster: cannot find the server's own binary: %s\n", strerror(errno));
@@ -132,12 +158,16 @@ static bool super_init(struct mu_super *s, const struct mu_super_opts *opts)
 
 bool mu_super_is_running(pid_t pid)
 {
-    char path[64], name[32] = "", own[32] = "";
+    char path[64], number[24], name[32] = "", own[32] = "";
     FILE *f;
 
     if (pid <= 0 || pid == getpid() || (kill(pid, 0) != 0 && errno == ESRCH))
         return false;
-    /* A number that another program was given since is no server of ours. */
+    /* A number that another program was given since is no server of ours. The same binary is one,
+     * whatever name it was called by; a binary that was replaced since has its name. */
+    snprintf(number, sizeof(number), "%d", (int)pid);
+    if (is_exe_of(number, "/proc/self/exe"))
+        return true;
     snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
     f = fopen(path, "re");
     if (!f)
@@ -285,8 +315,7 @@ static int start(struct mu_super *s)
 
 static int take_over(struct mu_super *s)
 {
-    bool is_blocked = mu_super_signals(s);
-    bool is_good = is_blocked && mu_takeover(s) == MU_OK;
+    bool is_good = mu_takeover(s) == MU_OK;
 
     mu_view_set(s);
     if (is_good)

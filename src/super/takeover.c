@@ -4,13 +4,14 @@
  * resolved, and starts a generation of its own beside the old one. Until that one serves,
  * everything can still be given back to the old binary; the old generation is told to go only
  * afterwards, so there is never a moment without someone who accepts. After HUP the old children
- * are told to go first.
+ * are told to go as soon as the modules have started.
  */
 #include "super/master.h"
 #include "super/state.h"
 
 #include <base/pipelog.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <muster/log.h>
 #include <muster/str.h>
 #include <stdlib.h>
@@ -34,8 +35,13 @@ static enum mu_rc adopt_listener(struct mu_super *s, struct mu_str v)
 
     if (!mu_state_head(&v, &l, sizeof(l)))
         return MU_BAD;
-    mu_set_cloexec((int)l.fd, true);
     return mu_doors_add(&s->doors, &s->doors_n, (int)l.fd, (uint32_t)l.bucket) ? MU_OK : MU_NOMEM;
+}
+
+/* Adopting takes over a descriptor, and closes it when it fails: so it is given another one. */
+static int copy_of(int64_t fd)
+{
+    return fcntl((int)fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 }
 
 static enum mu_rc adopt_board(struct mu_super *s, struct mu_str v)
@@ -47,12 +53,9 @@ static enum mu_rc adopt_board(struct mu_super *s, struct mu_str v)
 
     if (!mu_state_head(&v, &r, sizeof(r)))
         return MU_BAD;
-    mu_set_cloexec((int)r.board_fd, true);
-    board = mu_scoreboard_adopt((int)r.board_fd, (uint32_t)r.children, (uint32_t)r.slots);
-    if (r.locks_fd >= 0) {
-        mu_set_cloexec((int)r.locks_fd, true);
-        locks = mu_accept_locks_adopt((int)r.locks_fd, (uint32_t)r.locks);
-    }
+    board = mu_scoreboard_adopt(copy_of(r.board_fd), (uint32_t)r.children, (uint32_t)r.slots);
+    if (r.locks_fd >= 0)
+        locks = mu_accept_locks_adopt(copy_of(r.locks_fd), (uint32_t)r.locks);
     if (!board) {
         mu_accept_locks_destroy(locks);
         return MU_BAD;
@@ -89,8 +92,6 @@ static enum mu_rc adopt_kid(struct mu_super *s, struct mu_str v)
     k->started_ms = r.started_ms;
     k->ready_ms = r.ready_ms;
     k->asked_ms = r.asked_ms;
-    if (k->channel >= 0)
-        mu_set_cloexec(k->channel, true);
     return MU_OK;
 }
 
@@ -163,20 +164,42 @@ static enum mu_rc check_keys(struct mu_str at)
     return rc == MU_EOF ? MU_OK : MU_BAD;
 }
 
+/* The descriptors that the boards' records name, now that the tables have copies of them. */
+static void close_originals(struct mu_str at)
+{
+    struct mu_state_board r;
+    struct mu_str value;
+    uint32_t key;
+
+    while (mu_state_next(&at, &key, &value) == MU_OK) {
+        if (key != MU_STATE_BOARD || !mu_state_head(&value, &r, sizeof(r)))
+            continue;
+        close((int)r.board_fd);
+        if (r.locks_fd >= 0)
+            close((int)r.locks_fd);
+    }
+}
+
+/* All or nothing: when a record fails, every descriptor is as the old binary left it. */
 static enum mu_rc adopt_state(struct mu_super *s, struct taken *t)
 {
-    struct mu_str at, value;
+    struct mu_str at, all, value;
     uint32_t key;
     enum mu_rc rc;
 
     if (mu_state_from_fd(s->state_fd, &s->state) != MU_OK ||
         mu_state_open(mu_buf_str(&s->state), &at) != MU_OK || check_keys(at) != MU_OK)
         return MU_BAD;
+    all = at;
     while ((rc = mu_state_next(&at, &key, &value)) == MU_OK) {
-        if (take_record(s, key, value, t) != MU_OK)
+        if (take_record(s, key, value, t) != MU_OK) {
+            mu_reexec_keep_loggers(true);
             return MU_BAD;
+        }
     }
     t->reason = at;
+    close_originals(all);
+    mu_reexec_keep(s, false);
     s->is_adopted = true;
     return MU_OK;
 }
@@ -264,7 +287,10 @@ static void keep_size(struct mu_super *s)
 static void stop_old(struct mu_super *s)
 {
     MU_LIST_FOR(at, &s->generations) {
-        mu_generation_stop(s, MU_CONTAINER_OF(at, struct mu_generation, link), MU_STOP_NOW);
+        struct mu_generation *g = MU_CONTAINER_OF(at, struct mu_generation, link);
+
+        if (g != s->now)
+            mu_generation_stop(s, g, MU_STOP_NOW);
     }
 }
 
@@ -300,6 +326,8 @@ enum mu_rc mu_takeover(struct mu_super *s)
 
     s->state_fd = s->opts->takeover_fd;
     s->back_exe_fd = s->opts->takeover_exe_fd;
+    if (!mu_super_signals(s))
+        return go_back(s, &why, "signals cannot be received");
     if (adopt_state(s, &t) != MU_OK)
         return go_back(s, &why, "the state that the old binary wrote is not understood");
     mu_set_cloexec(s->state_fd, true);
@@ -312,11 +340,11 @@ enum mu_rc mu_takeover(struct mu_super *s)
         return go_back(s, &why, "the listening sockets cannot be had");
     if (!t.is_hard)
         keep_size(s);
-    else if (!s->opts->is_fallback)
-        stop_old(s);
     if (begin(s, &t) != MU_OK)
         return go_back(s, &why, "the modules cannot be started");
     if (s->opts->is_fallback)
         resume(s, &t);
+    else if (t.is_hard)
+        stop_old(s);
     return MU_OK;
 }

@@ -142,6 +142,19 @@ def test_missing_configuration_file():
     assert r.stderr == "muster: Could not open configuration file /nonexistent/httpd.conf: No such file or directory\n"
 
 
+def test_missing_configuration_file_that_nobody_named(tmp_path):
+    r = run("-t", "-d", str(tmp_path))
+    assert (r.returncode, r.stdout) == (1, "")
+    assert "%s/conf/muster.conf" % tmp_path in r.stderr and "httpd.conf" in r.stderr
+
+
+@pytest.mark.parametrize("line", ["ScriptAlias /cgi-bin/ /usr/lib/cgi-bin/", "ScriptAliasMatch ^/c(.*) /usr/lib/c$1"])
+def test_cgi_is_refused_with_the_reason(make, line):
+    r = make(line).run("-t")
+    assert r.returncode == 1
+    assert "%s is not in this version of Muster: it runs no CGI programs" % line.split()[0] in r.stderr
+
+
 @pytest.mark.parametrize("form", ["-DSWITCH", "-D SWITCH", "-tDSWITCH"])
 def test_define(make, form):
     s = make("<IfDefine SWITCH>\nNoSuchDirective\n</IfDefine>\n")

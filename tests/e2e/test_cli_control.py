@@ -94,6 +94,11 @@ def test_restart(daemon):
     harness.wait_until("it serves", lambda: s.get("/").status == 200)
 
 
+def without_slow_turns(log):
+    """MU0100 tells of a slow machine, not of a signal."""
+    return [line for line in log.splitlines() if "MU0100" not in line]
+
+
 @pytest.mark.parametrize("word", ["graceful", "restart", "stop", "graceful-stop", "start"])
 def test_a_broken_configuration_leaves_the_server_alone(daemon, word):
     s = daemon()
@@ -104,7 +109,7 @@ def test_a_broken_configuration_leaves_the_server_alone(daemon, word):
     assert "NoSuchDirective" in r.stderr
     assert s.get("/").status == 200
     assert children <= {p.pid for p in s.children()}
-    assert s.error_log() == log, "a signal came through"
+    assert without_slow_turns(s.error_log()) == without_slow_turns(log), "a signal came through"
 
 
 @pytest.mark.parametrize("word", ["stop", "graceful-stop"])

@@ -1,6 +1,9 @@
 """The supervisor: starting, stopping, children that die, hang or go mad, and what is left behind (nothing)."""
 import contextlib
+import glob
+import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,6 +51,75 @@ def test_serves_and_leaves_nothing(serve):
 def test_each_stop_signal_leaves_nothing(serve, number):
     server = serve(ports=2)
     assert server.stop(number) == 0
+    assert server.leftovers() == []
+
+
+def is_at_pipe(process):
+    """Does a thread of it wait for room in a pipe?"""
+    for task in glob.glob("/proc/%d/task/*/wchan" % process.pid):
+        with contextlib.suppress(OSError), open(task) as f:
+            if "pipe_w" in f.read():
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def full_log(server):
+    """A server whose error log is a pipe that its logger does not read; the pipe is full. Gives the logger."""
+    server.configure("<Location /denied>\n    Require all denied\n</Location>", template=harness.TEMPLATE.replace(
+        '"{root}/logs/error.log"', '"|/bin/sh -c \'exec cat >> {root}/logs/piped.log\'"'))
+    server.start()
+    logger = next(p for p in server.children() if p.status()["Name"].strip() in ("sh", "cat"))
+    os.kill(logger.pid, signal.SIGSTOP)
+
+    def fill():
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while True:
+                server.get("/denied")  # a line in the log each
+
+    filler = threading.Thread(target=fill)
+    filler.start()
+    try:
+        wait_until("a child waits for the pipe", lambda: any(is_at_pipe(p) for p in server.children()))
+        yield logger
+        assert not logger.is_alive()
+        assert server.leftovers() == []
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(logger.pid, signal.SIGKILL)
+        server.kill_all()
+        filler.join()
+
+
+def test_a_stopped_logger_does_not_keep_the_server_from_stopping(make):
+    server = make()
+    with full_log(server):
+        server.send_signal(signal.SIGTERM)
+        wait_until("the server stops", server.has_exited)
+
+
+def test_a_dead_logger_with_a_full_pipe_is_started_again(make):
+    server = make()
+    with full_log(server) as logger:
+        os.kill(logger.pid, signal.SIGKILL)
+        wait_until("another logger reads", lambda: server.get("/").status == 200)
+        server.stop()
+    with open(server.path("logs", "piped.log")) as f:
+        assert "MU0002" in f.read()
+
+
+def test_starts_with_its_standard_streams_closed(make):
+    server = make(daemon=True)
+    command = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *server.command()]
+    assert subprocess.run(command, env=server.env, timeout=harness.PATIENCE).returncode == 0
+    server.pid = server.read_pid_file()
+    server.session = Process(server.pid).session()
+    assert server.get("/").body == b"hello\n"
+    for fd in range(3):
+        assert os.readlink("/proc/%d/fd/%d" % (server.pid, fd)) == "/dev/null"
+    server.graceful()
+    assert server.get("/").body == b"hello\n"
+    server.stop()
     assert server.leftovers() == []
 
 
@@ -109,6 +181,23 @@ def test_children_are_unprivileged(serve):
         assert status["Gid"].split() == [str(user.pw_gid)] * 4
         assert "0" not in status["Groups"].split()
         assert [status[cap] for cap in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")] == ["0" * 16] * 5
+
+
+@pytest.mark.skipif(not is_root or not shutil.which("setpriv"), reason="only root can give capabilities away")
+def test_children_of_an_unprivileged_server_get_no_capability(make):
+    server = make()
+    user = harness.unprivileged()
+    os.chown(server.path("logs"), user.pw_uid, user.pw_gid)
+    server.binary = server.write("start", '#!/bin/sh\nexec setpriv --reuid=%d --regid=%d --clear-groups '
+                                 '--inh-caps=+net_bind_service --ambient-caps=+net_bind_service "%s" "$@"\n'
+                                 % (user.pw_uid, user.pw_gid, harness.MUSTER))
+    os.chmod(server.binary, 0o755)
+    server.start()
+    assert Process(server.pid).status()["CapEff"] == "%016x" % (1 << 10)
+    assert server.children()
+    for child in server.children():
+        status = child.status()
+        assert [status[cap] for cap in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == ["0" * 16] * 4
 
 
 @pytest.mark.skipif(not is_root, reason="only root may bind it")
@@ -223,6 +312,18 @@ def test_control_words(make):
     assert server.leftovers() == []
 
 
+def test_control_by_another_name(make):
+    """It is the binary that tells whether the PidFile's owner is a server, not what it was called by."""
+    server = make(daemon=True)
+    server.start()
+    server.binary = server.path("httpd")
+    os.symlink(harness.MUSTER, server.binary)
+    assert "already running" in server.run("-k", "start").stdout
+    assert server.run("-k", "stop").returncode == 0
+    wait_until("it stops", server.has_exited)
+    assert server.leftovers() == []
+
+
 def test_systemd_is_told(make):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         server = make(env={"NOTIFY_SOCKET": "\0muster-e2e-%d" % os.getpid()})
@@ -268,6 +369,17 @@ def test_scribbled_shared_memory_harms_nobody_else(serve):
     wait_until("it is replaced", lambda: victim.pid not in [p.pid for p in server.children()])
     server.graceful()
     assert "Scoreboard" in server.get("/server-status?auto").body.decode()
+
+
+@pytest.mark.skipif(harness.MPM == "event", reason="event has no accept lock")
+def test_a_scribbled_accept_lock_is_freed(serve):
+    """The word then names a live process that will never release it."""
+    server = serve(SCRIBBLE + "Mutex pthread mpm-accept\nStartServers 3\n")
+    words = [1, server.pid, os.getpid(), 0xffffffff] + [p.pid for p in server.children()]
+    for word in words:
+        assert int(server.get("/scribble?%d" % word).body.split()[0]) > 0
+        assert server.get("/").body == b"hello\n"
+    assert "exit signal" not in server.error_log()
 
 
 def test_piped_logger_is_restarted_and_survives_a_restart(make):

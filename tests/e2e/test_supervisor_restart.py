@@ -65,6 +65,42 @@ def test_hangup_stops_the_old_children_at_once(serve):
     assert server.get("/").status == 200
 
 
+@pytest.mark.parametrize("config", ['CustomLog "|/no/such/program" common', 'CustomLog "nowhere/access.log" common'])
+def test_hangup_for_modules_that_cannot_start_costs_no_connection(serve, config):
+    server = serve("TimeOut 600\nKeepAliveTimeout 600")
+    before = child_pids(server)
+    with server.connect() as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHo")
+        wait_until("a child has the connection", lambda: server.get("/").status == 200)
+        server.configure(config)
+        server.send_signal(signal.SIGHUP)
+        wait_until("the log says why", lambda: "the old one goes on" in server.error_log()
+                   or "goes on with the old one" in server.error_log())
+        s.sendall(b"st: x\r\nConnection: close\r\n\r\n")
+        assert s.makefile("rb").read().endswith(b"hello\n")
+    assert before <= child_pids(server)
+    server.configure()
+    server.restart(signal.SIGHUP)
+    wait_until("the first children end", lambda: not before & child_pids(server))
+
+
+def test_a_busy_old_child_says_that_it_leaves(make):
+    """So that nobody has to wait for it: it says so before the restart is through."""
+    server = make("StartServers 1\nTimeOut 600\nLogLevel debug")
+    server.start()
+    with server.connect() as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHo")
+        wait_until("a child has the connection", lambda: server.get("/").status == 200)
+        before = child_pids(server)
+        server.graceful()
+        log = server.error_log()
+        left = [p for p in before if "child pid %d takes no more connections" % p in log[:log.rindex(harness.UP)]]
+        assert before & child_pids(server) <= set(left)
+        s.sendall(b"st: x\r\n\r\n")
+        assert s.makefile("rb").read().endswith(b"hello\n")
+    wait_until("then it ends", lambda: not before & child_pids(server))
+
+
 def test_mpm_switch(serve):
     server = serve(mpm="prefork")
     for mpm in ["worker", "event", "prefork"]:
@@ -148,6 +184,23 @@ def test_a_new_binary_takes_over(make):
     assert server.get("/").status == 200
 
 
+def test_path_is_not_believed(make):
+    """Another program of that name, found by PATH or by the folder of the start, is not what a restart executes."""
+    for name, folder in (("muster", "bin"), ("./muster", ".")):
+        server = make()
+        os.makedirs(server.path(folder), exist_ok=True)
+        other = server.write(os.path.join(folder, "muster"), "#!/bin/sh\ntouch '%s'\nexit 1\n" % server.path("executed"))
+        os.chmod(other, 0o755)
+        server.env["PATH"] = server.path(folder) + ":" + os.environ["PATH"]
+        server.binary = server.write("start", '#!/bin/bash\ncd "%s"\nexec -a %s "%s" "$@"\n'
+                                     % (server.root, name, harness.MUSTER))
+        os.chmod(server.binary, 0o755)
+        server.start()
+        server.graceful()
+        assert not os.path.exists(server.path("executed"))
+        assert server.get("/").status == 200
+
+
 def test_a_binary_that_cannot_rehearse_changes_nothing(make):
     server = make()
     install(server)
@@ -199,6 +252,45 @@ def test_a_take_over_that_fails_is_given_back(make, config, why):
     assert inode(server) != old
     assert server.get("/").status == 200
     wait_until("the first children end", lambda: not before & child_pids(server))
+
+
+def listening_inode(port):
+    """Of the socket that listens on 127.0.0.1:port; None: there is none."""
+    with open("/proc/net/tcp") as f:
+        for row in (line.split() for line in f):
+            if row[1] == "0100007F:%04X" % port and row[3] == "0A":
+                return row[9]
+    return None
+
+
+def has_socket(pid, number):
+    folder = "/proc/%d/fd" % pid
+    return "socket:[%s]" % number in [os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+
+
+def test_a_child_started_during_a_rehearsal_has_nothing_of_it(make):
+    server = make(ports=2)
+    first, second = server.ports
+    server.ports = [first]
+    server.configure("StartServers 1")
+    install(server)
+    server.start()
+    replace(server, '#!/bin/sh\ncase "$1" in --rehearse*) "{real}" "$@"; r=$?\n'
+                    'until [ -e "{go}" ]; do sleep 0.01; done; exit $r;; esac\nexec "{real}" "$@"\n'
+            .format(real=harness.MUSTER, go=server.path("go")))
+    server.ports = [first, second]
+    server.configure()
+    server.send_signal(signal.SIGUSR1)
+    number = wait_until("the rehearsal opens the new socket", lambda: listening_inode(second))
+    wait_until("the supervisor has it", lambda: has_socket(server.pid, number))
+    serving = [p.pid for p in server.children() if harness.Process(p.pid).status()["Name"] == "muster"]
+    os.kill(serving[0], signal.SIGKILL)
+    fresh = wait_until("it is replaced", lambda: [p for p in child_pids(server) if p not in serving
+                       and harness.Process(p).status()["Name"] == "muster"])
+    wait_until("the replacement serves", lambda: server.get("/", port=first).status == 200)
+    assert not any(has_socket(p, number) for p in fresh)
+    server.write("go", "")
+    wait_until("the restart is through", lambda: server._accepts(second) and server.get("/", port=second).status == 200)
 
 
 def test_a_state_given_back_untouched(make):

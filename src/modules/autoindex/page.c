@@ -97,25 +97,6 @@ static bool run_page(struct ai_listing *l, struct mu_req *sub)
     return status == MU_STATUS_NONE || (status >= 200 && status < 300);
 }
 
-static void add_escaped(struct mu_buf *b, struct mu_str s)
-{
-    size_t from = 0;
-
-    for (size_t i = 0; i < s.n; i++) {
-        struct mu_str entity = s.p[i] == '<'   ? MU_S("&lt;")
-                               : s.p[i] == '>' ? MU_S("&gt;")
-                               : s.p[i] == '&' ? MU_S("&amp;")
-                                               : MU_STR_NULL;
-
-        if (!entity.p)
-            continue;
-        mu_buf_add(b, mu_str_sub(s, from, i));
-        mu_buf_add(b, entity);
-        from = i + 1;
-    }
-    mu_buf_add(b, mu_str_sub(s, from, s.n));
-}
-
 static void write_text(struct ai_listing *l, int fd)
 {
     char piece[8192];
@@ -123,7 +104,7 @@ static void write_text(struct ai_listing *l, int fd)
 
     mu_buf_add(&l->b, MU_S("<pre>\n"));
     while (l->rc == MU_OK && (n = read(fd, piece, sizeof(piece))) > 0) {
-        add_escaped(&l->b, mu_str_n(piece, (size_t)n));
+        mu_buf_add_html_text(&l->b, mu_str_n(piece, (size_t)n));
         ai_flush_if_much(l);
     }
     mu_buf_add(&l->b, MU_S("</pre>\n"));

@@ -1,7 +1,8 @@
 /*
  * mod_scribble: a child that is out of its mind, for the tests. Its handler overwrites all shared
  * memory that the server gave it (scoreboard and accept locks, found by name in its own memory map)
- * with rubbish, and answers.
+ * with rubbish, and answers. With a number for a query, that number is written instead, to the
+ * accept locks alone.
  */
 #include <muster/module.h>
 
@@ -17,6 +18,23 @@ __attribute__((no_sanitize("thread"))) static size_t scribble(unsigned char *fro
     return (size_t)(to - from);
 }
 
+__attribute__((no_sanitize("thread"))) static size_t write_words(uint32_t word, uint32_t *from,
+                                                                 uint32_t *to)
+{
+    for (uint32_t *p = from; p < to; p++)
+        *p = word;
+    return (size_t)(to - from) * sizeof(word);
+}
+
+static size_t harm(struct mu_str query, uintptr_t from, uintptr_t to)
+{
+    uint64_t word;
+
+    if (mu_str_u64(query, &word))
+        return write_words((uint32_t)word, (uint32_t *)from, (uint32_t *)to);
+    return scribble((unsigned char *)from, (unsigned char *)to);
+}
+
 static enum mu_status handler(struct mu_req *r, const void *conf)
 {
     FILE *f = fopen("/proc/self/maps", "re");
@@ -29,8 +47,8 @@ static enum mu_status handler(struct mu_req *r, const void *conf)
         char may[5];
 
         if (sscanf(line, "%llx-%llx %4s", &from, &to, may) == 3 && may[1] == 'w' &&
-            strstr(line, "memfd:muster-"))
-            bytes += scribble((unsigned char *)(uintptr_t)from, (unsigned char *)(uintptr_t)to);
+            strstr(line, r->query.n ? "memfd:muster-accept" : "memfd:muster-"))
+            bytes += harm(r->query, (uintptr_t)from, (uintptr_t)to);
     }
     if (f)
         fclose(f);

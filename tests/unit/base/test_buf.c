@@ -61,15 +61,16 @@ static void test_escapes(void **state)
 {
     static const struct {
         int line;
-        struct mu_str in, html, uri;
+        struct mu_str in, html, text, uri;
     } rows[] = {
-        { __LINE__, MU_S(""), MU_S(""), MU_S("") },
+        { __LINE__, MU_S(""), MU_S(""), MU_S(""), MU_S("") },
         { __LINE__, MU_S("<a href=\"x\">&'"), MU_S("&lt;a href=&quot;x&quot;&gt;&amp;'"),
-          MU_S("%3ca%20href=%22x%22%3e&'") },
+          MU_S("&lt;a href=\"x\"&gt;&amp;'"), MU_S("%3ca%20href=%22x%22%3e&'") },
         { __LINE__, MU_S("/a b/~u/$-_.+!*'(),:@&="), MU_S("/a b/~u/$-_.+!*'(),:@&amp;="),
-          MU_S("/a%20b/~u/$-_.+!*'(),:@&=") },
-        { __LINE__, MU_S("a?b#c%d;"), MU_S("a?b#c%d;"), MU_S("a%3fb%23c%25d;") },
-        { __LINE__, MU_S("\xc3\xa4\0z"), MU_S("\xc3\xa4\0z"), MU_S("%c3%a4%00z") },
+          MU_S("/a b/~u/$-_.+!*'(),:@&amp;="), MU_S("/a%20b/~u/$-_.+!*'(),:@&=") },
+        { __LINE__, MU_S("a?b#c%d;"), MU_S("a?b#c%d;"), MU_S("a?b#c%d;"), MU_S("a%3fb%23c%25d;") },
+        { __LINE__, MU_S("\xc3\xa4\0z"), MU_S("\xc3\xa4\0z"), MU_S("\xc3\xa4\0z"),
+          MU_S("%c3%a4%00z") },
     };
 
     (void)state;
@@ -78,6 +79,9 @@ static void test_escapes(void **state)
 
         mu_buf_add_html(&b, rows[i].in);
         check_str(rows[i].line, mu_buf_str(&b), rows[i].html);
+        mu_buf_consume(&b, b.n);
+        mu_buf_add_html_text(&b, rows[i].in);
+        check_str(rows[i].line, mu_buf_str(&b), rows[i].text);
         mu_buf_consume(&b, b.n);
         mu_buf_add_uri(&b, rows[i].in);
         check_str(rows[i].line, mu_buf_str(&b), rows[i].uri);

@@ -5,6 +5,7 @@
  */
 #include "tmpdir.h"
 
+#include "base/errorlog.h"
 #include "base/fault.h"
 #include "base/logout.h"
 #include "base/pipelog.h"
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -358,6 +360,126 @@ static void test_lines_do_not_interleave(void **state)
     assert_int_equal(n_cut, WRITERS * LINES / 50 * 2);
 }
 
+/* A supervisor's error log to a logger that has read nothing and is stopped. */
+static pid_t stopped_logger(const char *spec)
+{
+    struct mu_log *log = mu_errorlog_create(arena);
+    struct mu_str err;
+    int status;
+    pid_t pid;
+
+    assert_non_null(log);
+    assert_int_equal(mu_errorlog_open(arena, log, mu_str_c(spec), MU_S("/"), &err), MU_OK);
+    assert_int_equal(mu_errorlog_set_format(arena, log, MU_S("%M"), &err), MU_OK);
+    mu_errorlog_set_main(log);
+    mu_pipelog_keep();
+    pid = pid_of(spec);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+    return pid;
+}
+
+enum { LINE_WIDTH = 100 };
+
+/* Lines of 100 bytes with their number in front. */
+static void log_lines(int n)
+{
+    for (int i = 0; i < n; i++)
+        mu_log_write(NULL, "core", MU_LOG_ERR, NULL, "%-*d", LINE_WIDTH - 2, i);
+}
+
+/* The numbered lines count up from `from`; returns how many there are. */
+static int check_numbers(struct mu_str text, int from)
+{
+    struct mu_str line;
+    int n = from;
+
+    while (mu_str_split(&text, '\n', &line)) {
+        if (line.n < LINE_WIDTH - 2 || line.p[0] < '0' || line.p[0] > '9')
+            continue;
+        assert_int_equal(atoi(mu_cstr(arena, line)), n);
+        n++;
+    }
+    return n - from;
+}
+
+/* The supervisor's turns until nothing waits any more. */
+static void write_held(int64_t now)
+{
+    while (mu_pipelog_tick(now) >= 0)
+        poll(NULL, 0, 1);
+}
+
+/* More than a pipe's 64 KiB and less than that with what is held: write(2) would wait for good. */
+enum { MANY = 1000 };
+
+static void test_full_pipe_of_a_dead_logger(void **state)
+{
+    static const char spec[] = "|/bin/sh -c 'exec cat >> dead'";
+    int64_t now = mu_mono_us() / 1000 + 5000;
+    pid_t pid = stopped_logger(spec);
+    struct mu_str text;
+    int status;
+
+    (void)state;
+    log_lines(MANY);
+    assert_true(mu_pipelog_tick(now) > 0); /* there are lines that wait */
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(mu_pipelog_on_exit(pid, status, now)); /* says so in that very log */
+    assert_true(pid_of(spec) > 0 && pid_of(spec) != pid);
+    write_held(now);
+    mu_errorlog_set_main(NULL);
+    finish();
+    text = slurp(arena, "dead");
+    assert_int_equal(check_numbers(text, 0), MANY);
+    assert_true(mu_str_find(text, MU_S("MU0002")) > 0);
+}
+
+static void test_held_lines_are_written_at_the_end(void **state)
+{
+    static const char spec[] = "|/bin/sh -c 'exec cat >> end'";
+    pid_t pid = stopped_logger(spec);
+
+    (void)state;
+    log_lines(MANY);
+    mu_errorlog_set_main(NULL);
+    assert_int_equal(mu_pipelog_close_all(), 1);
+    assert_int_equal(mu_pipelog_any_pid(), pid);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    write_held(0); /* the supervisor's turns; the last one closes the pipe */
+    finish();
+    assert_int_equal(check_numbers(slurp(arena, "end"), 0), MANY);
+}
+
+/* What is more than may be held goes to standard error, and the log says how many lines that were. */
+static void test_held_lines_have_a_limit(void **state)
+{
+    static const char spec[] = "|/bin/sh -c 'exec cat >> limit'";
+    int stderr_copy = dup(STDERR_FILENO);
+    int file = open("stderr", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    pid_t pid = stopped_logger(spec);
+    struct mu_str text;
+    int n;
+
+    (void)state;
+    assert_int_equal(dup2(file, STDERR_FILENO), STDERR_FILENO);
+    log_lines(2 * MANY);
+    dup2(stderr_copy, STDERR_FILENO);
+    close(stderr_copy);
+    close(file);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    write_held(0);
+    mu_errorlog_set_main(NULL);
+    finish();
+    text = slurp(arena, "limit");
+    n = check_numbers(text, 0);
+    assert_in_range(n, MANY, 2 * MANY - 1);
+    assert_int_equal(check_numbers(slurp(arena, "stderr"), n), 2 * MANY - n);
+    assert_true(mu_str_find(text, mu_fmt(arena, "no lines for a while: %d of", 2 * MANY - n)) > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +491,9 @@ int main(void)
         cmocka_unit_test(test_child_keeps_only_the_write_end),
         cmocka_unit_test(test_open_refuses),
         cmocka_unit_test(test_lines_do_not_interleave),
+        cmocka_unit_test(test_full_pipe_of_a_dead_logger),
+        cmocka_unit_test(test_held_lines_are_written_at_the_end),
+        cmocka_unit_test(test_held_lines_have_a_limit),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -163,6 +163,31 @@ static void rubbish(void **state)
     mu_accept_locks_destroy(locks);
 }
 
+static bool is_pid(const void *arg, uint32_t pid)
+{
+    return pid == *(const uint32_t *)arg;
+}
+
+/* A word that names a live process is freed by the supervisor, unless that is a child of its. */
+static void checked(void **state)
+{
+    struct mu_accept_locks *locks = mu_accept_locks_create(2);
+    _Atomic uint32_t *word = &mu_accept_locks_at(locks, 1)->word;
+    uint32_t child = (uint32_t)getpid();
+    const uint32_t words[] = { 1, (uint32_t)getppid(), 1 | 0x80000000u, 0x80000000u, UINT32_MAX };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        *word = words[i];
+        mu_accept_locks_check(locks, is_pid, &child);
+        assert_int_equal(*word, 0);
+    }
+    *word = child | 0x80000000u;
+    mu_accept_locks_check(locks, is_pid, &child);
+    assert_int_equal(*word, child | 0x80000000u);
+    mu_accept_locks_destroy(locks);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +196,7 @@ int main(void)
         cmocka_unit_test(recovered_by_a_waiter),
         cmocka_unit_test(given_up),
         cmocka_unit_test(rubbish),
+        cmocka_unit_test(checked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
