@@ -25,7 +25,7 @@ struct prefork {
     struct mu_stop_watch stop;
     struct mu_score_child *score;
     struct mu_score_slot *slot;
-    bool is_serving, is_stopping;
+    bool is_serving, is_stopping, is_leaving;
     uint64_t served;
 };
 
@@ -67,7 +67,7 @@ static void limits(struct mu_config *config, struct mu_mpm_limits *out)
                                               : (uint32_t)n->max_spare;
     if (out->max_spare <= out->min_spare)
         out->max_spare = out->min_spare + 1;
-    out->max_connections_per_child = (uint32_t)n->max_connections;
+    out->max_connections_per_child = mu_mpm_connections(n);
 }
 
 static void show(struct prefork *p, bool is_busy)
@@ -100,6 +100,16 @@ static void on_accept(struct mu_gate *g, int fd, const struct mu_listener *l,
         show(p, false);
 }
 
+/* No connection comes any more: said once, so that a restart need not wait for the one it has. */
+static void leave(struct prefork *p)
+{
+    mu_gate_close(&p->gate);
+    mu_child_close_listeners(p->child);
+    if (!p->is_leaving)
+        mu_child_leaving(p->child);
+    p->is_leaving = true;
+}
+
 static void on_stop(struct mu_stop_watch *w, enum mu_stop how)
 {
     struct prefork *p = MU_CONTAINER_OF(w, struct prefork, stop);
@@ -108,8 +118,7 @@ static void on_stop(struct mu_stop_watch *w, enum mu_stop how)
     atomic_store_explicit(&p->score->is_stopping, true, memory_order_relaxed);
     if (how == MU_STOP_GRACEFUL)
         mu_gate_last_call(&p->gate);
-    mu_gate_close(&p->gate);
-    mu_child_close_listeners(p->child);
+    leave(p);
     if (how == MU_STOP_NOW)
         mu_conn_host_abort(&p->host);
     else
@@ -173,7 +182,7 @@ static int child_main(struct mu_child *child)
     show(&p, false);
     mu_child_ready(child);
     serve(&p);
-    mu_gate_close(&p.gate);
+    leave(&p);
     mu_stop_unwatch(&p.stop);
     mu_conn_host_fini(&p.host);
     mu_server_child_stop(child->config);
