@@ -36,7 +36,7 @@ class Step:
 
 
 class Connection:
-    """One connection: named, with options (raw, half, port2, addr2) and the steps taken on it in turn."""
+    """One connection: named, with options (see RequestParser) and the steps taken on it in turn."""
 
     def __init__(self, name, options):
         self.name = name
@@ -85,7 +85,7 @@ def short_form(text):
 
 class RequestParser:
     """Reads a `requests` file. Options: raw (see encode), half (our side is shut behind the last request, of which a
-    response may fail to come), port2, addr2 (where the connection goes).
+    response may fail to come), patient (the server may close without having said so), port2, addr2 (where the connection goes).
 
         # a comment
         > [options] GET /path | Field: value        a connection with one plain request, which is its name as well

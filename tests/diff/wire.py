@@ -130,10 +130,10 @@ class Talk:
         self.extra = b""            # what came after the last awaited response
 
 
-def finish(sock, reader, talk, is_half):
+def finish(sock, reader, talk, options):
     """See how the connection ends: by the server, or by us while the server would go on."""
-    if not is_half and not (talk.responses and talk.responses[-1].says_close()):
-        ready, _, _ = select.select([sock], [], [], 0.004)
+    if "half" not in options and not (talk.responses and talk.responses[-1].says_close()):
+        ready, _, _ = select.select([sock], [], [], 0.1 if "patient" in options else 0.004)
         if not ready:
             sock.shutdown(socket.SHUT_WR)
             talk.extra = reader.rest()
@@ -158,7 +158,7 @@ def converse(sock, connection, result):
                 response.sent_len = len(step.data) if len(step.methods) == 1 else 0
                 result.informational.append([b.status for b in before])
                 result.responses.append(response)
-        finish(sock, reader, result, "half" in connection.options)
+        finish(sock, reader, result, connection.options)
     except Closed:
         result.end = "closed"
         result.extra = reader.data
