@@ -85,7 +85,8 @@ def short_form(text):
 
 class RequestParser:
     """Reads a `requests` file. Options: raw (see encode), half (our side is shut behind the last request, of which a
-    response may fail to come), patient (the server may close without having said so), port2, addr2 (where the connection goes).
+    response may fail to come), patient (the server may close without having said so), port2, addr2 (where the
+    connection goes).
 
         # a comment
         > [options] GET /path | Field: value        a connection with one plain request, which is its name as well
