@@ -426,55 +426,56 @@ static void item_wire_sum(struct log_line *l, struct mu_req *r, const struct log
     add_u64(l, in + out);
 }
 
+/* Longer names before their prefixes: the first that fits is taken. */
+static const struct {
+    const char *name;
+    log_item_fn *fn;
+    bool wants_original, wants_timing, wants_host;
+} items[] = {
+    { "^FB", item_first_byte, true, true, false },
+    { "^ti", item_trailer_in, false, false, false },
+    { "^to", item_dash, false, false, false },
+    { "%", item_percent, false, false, false },
+    { "a", item_client_ip, false, false, false },
+    { "A", item_local_ip, false, false, false },
+    { "b", item_bytes_clf, false, false, false },
+    { "B", item_bytes, false, false, false },
+    { "C", item_cookie, false, false, false },
+    { "D", item_duration_us, true, true, false },
+    { "e", item_env, false, false, false },
+    { "f", item_filename, false, false, false },
+    { "h", item_host, false, false, true },
+    { "H", item_protocol, false, false, false },
+    { "i", item_header_in, false, false, false },
+    { "I", item_wire_in, false, false, false },
+    { "k", item_keepalives, false, false, false },
+    { "l", item_dash, false, false, false },
+    { "L", item_dash, false, false, false },
+    { "m", item_method, false, false, false },
+    { "n", item_note, false, false, false },
+    { "o", item_header_out, false, false, false },
+    { "O", item_wire_out, false, false, false },
+    { "p", item_port, false, false, false },
+    { "P", item_pid, false, false, false },
+    { "q", item_query, false, false, false },
+    { "r", item_request_line, true, false, false },
+    { "R", item_handler, false, false, false },
+    { "s", item_status, true, false, false },
+    { "S", item_wire_sum, false, false, false },
+    { "t", item_time, false, false, false },
+    { "T", item_duration, true, true, false },
+    { "u", item_user, false, false, false },
+    { "U", item_path, true, false, false },
+    { "v", item_server_name, false, false, false },
+    { "V", item_server_name_used, false, false, false },
+    { "X", item_conn_state, false, false, false },
+    { "x", item_dash, false, false, false },
+    { "c", item_dash, false, false, false },
+};
+
 bool log_item_find(struct mu_str rest, size_t *used, struct log_item *item,
                    struct log_format *format)
 {
-    static const struct {
-        const char *name;
-        log_item_fn *fn;
-        bool wants_original, wants_timing, wants_host;
-    } items[] = {
-        { "^FB", item_first_byte, true, true, false },
-        { "^ti", item_trailer_in, false, false, false },
-        { "^to", item_dash, false, false, false },
-        { "%", item_percent, false, false, false },
-        { "a", item_client_ip, false, false, false },
-        { "A", item_local_ip, false, false, false },
-        { "b", item_bytes_clf, false, false, false },
-        { "B", item_bytes, false, false, false },
-        { "C", item_cookie, false, false, false },
-        { "D", item_duration_us, true, true, false },
-        { "e", item_env, false, false, false },
-        { "f", item_filename, false, false, false },
-        { "h", item_host, false, false, true },
-        { "H", item_protocol, false, false, false },
-        { "i", item_header_in, false, false, false },
-        { "I", item_wire_in, false, false, false },
-        { "k", item_keepalives, false, false, false },
-        { "l", item_dash, false, false, false },
-        { "L", item_dash, false, false, false },
-        { "m", item_method, false, false, false },
-        { "n", item_note, false, false, false },
-        { "o", item_header_out, false, false, false },
-        { "O", item_wire_out, false, false, false },
-        { "p", item_port, false, false, false },
-        { "P", item_pid, false, false, false },
-        { "q", item_query, false, false, false },
-        { "r", item_request_line, true, false, false },
-        { "R", item_handler, false, false, false },
-        { "s", item_status, true, false, false },
-        { "S", item_wire_sum, false, false, false },
-        { "t", item_time, false, false, false },
-        { "T", item_duration, true, true, false },
-        { "u", item_user, false, false, false },
-        { "U", item_path, true, false, false },
-        { "v", item_server_name, false, false, false },
-        { "V", item_server_name_used, false, false, false },
-        { "X", item_conn_state, false, false, false },
-        { "x", item_dash, false, false, false },
-        { "c", item_dash, false, false, false },
-    };
-
     for (size_t i = 0; i < MU_ARRAY_LEN(items); i++) {
         struct mu_str name = mu_str_c(items[i].name);
 
