@@ -231,21 +231,27 @@ enum mu_found mu_lookup_stat(const char *path, bool follows, bool may_wait, stru
     return found;
 }
 
+/* What an open descriptor is of; closed unless that is a regular file. */
+static enum mu_found keep_regular(int fd, struct mu_finfo *fi)
+{
+    enum mu_found found = stat_at(fd, "", AT_EMPTY_PATH, fi);
+
+    if (found == MU_FOUND && fi->type != MU_FT_REG)
+        found = MU_FOUND_DENIED;
+    if (found != MU_FOUND)
+        close(fd);
+    return found;
+}
+
 enum mu_found mu_lookup_reopen(int path_fd, int *fd, struct mu_finfo *fi)
 {
     char name[40];
-    enum mu_found found;
 
     snprintf(name, sizeof(name), "/proc/self/fd/%d", path_fd);
     *fd = open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (*fd < 0)
         return found_errno();
-    found = stat_at(*fd, "", AT_EMPTY_PATH, fi);
-    if (found == MU_FOUND && fi->type != MU_FT_REG)
-        found = MU_FOUND_DENIED;
-    if (found != MU_FOUND)
-        close(*fd);
-    return found;
+    return keep_regular(*fd, fi);
 }
 
 /* By an O_PATH descriptor of the walk, opened through it only when it is a regular file: a device
@@ -266,7 +272,6 @@ enum mu_found mu_lookup_open(const char *path, bool follows, bool may_wait, int 
                              struct mu_finfo *fi)
 {
     int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-    enum mu_found found;
 
     if (follows && may_wait)
         *fd = open(path, flags);
@@ -278,10 +283,5 @@ enum mu_found mu_lookup_open(const char *path, bool follows, bool may_wait, int 
         return open_walked(path, fd, fi);
     if (*fd < 0)
         return found_errno();
-    found = stat_at(*fd, "", AT_EMPTY_PATH, fi);
-    if (found == MU_FOUND && fi->type != MU_FT_REG)
-        found = MU_FOUND_DENIED;
-    if (found != MU_FOUND)
-        close(*fd);
-    return found;
+    return keep_regular(*fd, fi);
 }
