@@ -68,6 +68,11 @@ struct mu_cmd {
     bool section_is_location; /**< <Location> or <LocationMatch> */
     bool is_htaccess;
     uint32_t methods; /**< of an enclosing <Limit>/<LimitExcept>; MU_ANY_METHOD outside */
+    /**
+     * Of a section that has directives of its own (.inner): set() points it to the zeroed struct
+     * that they fill; the row "</Name", if there is one, finds it here again.
+     */
+    void *inner_conf;
 };
 
 /**
@@ -98,6 +103,11 @@ struct mu_directive {
      */
     enum mu_rc (*set)(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n);
     const char *help;
+    /**
+     * MU_K_CUSTOM, name "<Name": the directives that may stand in this section and nowhere else;
+     * their fields are offsets in cmd->inner_conf. NULL: the section holds ordinary directives.
+     */
+    const struct mu_directive *inner;
 };
 
 #define MU_DIR_FIELD_(T, field) .offset = offsetof(T, field), .size = sizeof(((T *)0)->field)
@@ -127,6 +137,13 @@ struct mu_directive {
 #define MU_DIR_CALL(n, w, lo, hi, fn, h)                                                           \
     { .name = n, .kind = MU_K_CUSTOM, .where = (w), .min_args = (lo), .max_args = (hi),            \
       .set = (fn), .help = h }
+/** A section "<Name ARGS>" with directives of its own; and what happens at its end. */
+#define MU_DIR_SECTION(n, w, lo, hi, fn, rows, h)                                                  \
+    { .name = "<" n, .kind = MU_K_CUSTOM, .where = (w), .min_args = (lo), .max_args = (hi),        \
+      .set = (fn), .inner = (rows), .help = h }
+#define MU_DIR_SECTION_END(n, w, fn)                                                               \
+    { .name = "</" n, .kind = MU_K_CUSTOM, .where = (w), .max_args = -1, .set = (fn),              \
+      .help = "end of the section" }
 #define MU_DIR_RAW(n, w, fn, h)                                                                    \
     { .name = n, .kind = MU_K_RAW, .where = (w), .set = (fn), .help = h }
 #define MU_DIR_IGNORED(n, w, h)                                                                    \

@@ -44,7 +44,11 @@ struct mu_hook {
 };
 
 struct mu_handler {
-    const char *name; /**< what SetHandler and AddHandler say; "" serves as the default handler */
+    /**
+     * What SetHandler and AddHandler say; "" serves as the default handler; a name that ends in ':'
+     * ("proxy:") answers to every handler that begins so.
+     */
+    const char *name;
     mu_hook_fn *fn;
     /** set of MU_METHOD_BIT; others are answered 405 by the core (OPTIONS by itself) */
     uint32_t methods;

@@ -162,6 +162,42 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_discard(struct mu_req *r);
 /** The status that answers a failed body read. */
 enum mu_status mu_body_status(enum mu_rc rc);
 
+/**
+ * Read the whole body into memory and, beyond a block of it, a temporary file: mu_body_read() gives
+ * it from there, and nobody else waits for a slow client. Under every MPM; repeating is harmless.
+ * Returns: MU_OK, *len is its length (0 without a body); else what mu_body_read would have
+ *          answered (mu_body_status).
+ */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_spool(struct mu_req *r, uint64_t *len);
+/**
+ * From now on the answer's body does not wait for a slow client: what it does not take goes to
+ * memory and then to a temporary file, up to 1 GiB, and is sent while the handler goes on waiting
+ * for its application. The protocol sends what is left by itself after the handler has returned.
+ */
+void mu_resp_spool(struct mu_req *r);
+
+/** ---- lending the client's socket to a program ---- */
+
+/**
+ * The client's own socket, for a program that answers by itself: blocking, nothing of the server's
+ * waiting to be sent on it. The request body can still be read by mu_body_read (it waits by
+ * MSG_DONTWAIT). The connection closes after this request.
+ * Returns: MU_OK, *fd is the connection's descriptor (borrowed: dup2 or SCM_RIGHTS it);
+ *          MU_DENIED: not possible here, relay instead: TLS, HTTP/2, a sub-request, an answer that
+ *          has begun, output filters, bytes of a next request in the buffer.
+ */
+MU_NODISCARD enum mu_rc mu_client_lend(struct mu_req *r, int *fd);
+/**
+ * The program is done with it: the answer counts as given. `status` and `bytes` are for the access
+ * log; bytes < 0: what the kernel says was sent. Returns what the handler returns.
+ */
+enum mu_status mu_client_returned(struct mu_req *r, enum mu_status status, int64_t bytes);
+/**
+ * Cut the answer short: the connection is closed so that nobody takes it for complete.
+ * Returns what the handler returns.
+ */
+enum mu_status mu_resp_abort(struct mu_req *r);
+
 /** ---- other requests ---- */
 
 /**

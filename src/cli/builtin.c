@@ -7,6 +7,7 @@
 
 #define BUILTIN_MODULES(X)                                                                         \
     X(core)                                                                                        \
+    X(app)                                                                                         \
     X(unixd)                                                                                       \
     X(log_config)                                                                                  \
     X(logio)                                                                                       \

@@ -338,7 +338,7 @@ static void set_field(struct mu_cmd *cmd, const struct mu_known *k, const struct
                       const struct mu_strs *w)
 {
     const struct mu_directive *d = k->directive;
-    char *block = mu_block_get(cmd->config, s->blocks, k->module);
+    char *block = k->block ? k->block : mu_block_get(cmd->config, s->blocks, k->module);
     enum mu_rc rc;
 
     if (!block)
@@ -349,12 +349,12 @@ static void set_field(struct mu_cmd *cmd, const struct mu_known *k, const struct
         rc = set_list(cmd, (struct mu_strs *)(void *)(block + d->offset), w);
     else
         rc = set_one(cmd, block + d->offset, w->v[0]);
-    if (rc == MU_OK)
+    if (rc == MU_OK && !k->block)
         mu_block_mark(block, k->module, d);
 }
 
 void mu_apply_directive(struct mu_config *c, const struct mu_node *n, const struct mu_known *k,
-                        const struct mu_scope *s)
+                        const struct mu_scope *s, void **inner_conf)
 {
     const struct mu_directive *d = k->directive;
     struct mu_cmd cmd = {
@@ -369,6 +369,7 @@ void mu_apply_directive(struct mu_config *c, const struct mu_node *n, const stru
         .section = s->section ? s->section->pattern : MU_STR_NULL,
         .section_is_location = s->section && (s->section->kind == MU_SEC_LOCATION ||
                                               s->section->kind == MU_SEC_LOCATION_MATCH),
+        .inner_conf = inner_conf ? *inner_conf : NULL,
     };
     struct mu_strs args = { NULL, 0 };
     struct mu_str raw = n->args;
@@ -378,7 +379,7 @@ void mu_apply_directive(struct mu_config *c, const struct mu_node *n, const stru
                      d->name[0] == '<' ? ">" : "", d->help);
         return;
     }
-    if (!may_stand_here(&cmd, s) || d->kind == MU_K_IGNORED)
+    if ((!k->block && !may_stand_here(&cmd, s)) || d->kind == MU_K_IGNORED)
         return;
     if (!k->module) {
         apply_own(&cmd, raw);
@@ -392,4 +393,6 @@ void mu_apply_directive(struct mu_config *c, const struct mu_node *n, const stru
         args = (struct mu_strs){ &raw, 1 };
     if (d->kind == MU_K_RAW || has_right_count(&cmd, &args))
         set_field(&cmd, k, s, &args);
+    if (inner_conf)
+        *inner_conf = cmd.inner_conf;
 }

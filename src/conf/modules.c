@@ -13,7 +13,7 @@
 
 /* On in every server, whether or not Muster has them as modules of their own. */
 static const char *const always_on[] = { "core",       "so",    "watchdog", "http",
-                                         "log_config", "logio", "version",  "unixd" };
+                                         "log_config", "logio", "version",  "unixd", "app" };
 
 static bool is_always_on(struct mu_str name)
 {

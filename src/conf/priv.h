@@ -61,6 +61,7 @@ struct mu_conf_facts {
 struct mu_known {
     const struct mu_directive *directive;
     struct mu_module *module;
+    void *block; /**< of a section's own directive: what it fills; else NULL */
 };
 
 /** A file that was read. */
@@ -256,9 +257,12 @@ struct mu_scope {
 void mu_apply_nodes(struct mu_config *c, const struct mu_node *first, const struct mu_scope *s);
 /** Is `n` one of the core's sections? Then it has been applied. */
 bool mu_apply_section(struct mu_config *c, const struct mu_node *n, const struct mu_scope *s);
-/** Apply one directive by its table row. */
+/**
+ * Apply one directive by its table row. `inner_conf`, where it is not NULL, is the cmd's: what a
+ * section's opening leaves there its end is given.
+ */
 void mu_apply_directive(struct mu_config *c, const struct mu_node *n, const struct mu_known *k,
-                        const struct mu_scope *s);
+                        const struct mu_scope *s, void **inner_conf);
 /** Listen: into config->listens. */
 void mu_apply_listen(struct mu_config *c, const struct mu_node *n, const struct mu_scope *s);
 /** Lists being gathered while sections are applied. */

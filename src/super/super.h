@@ -5,6 +5,8 @@
 #include <conf/config.h>
 #include <super/child.h>
 
+struct mu_group;
+
 struct mu_super_opts {
     char **argv; /**< as main() got it, NULL-terminated: what a re-exec runs again */
     struct mu_config_opts config; /**< `tree` and `report` are set by the supervisor when it runs */
@@ -13,6 +15,8 @@ struct mu_super_opts {
      * reporting errors.
      */
     enum mu_rc (*prepare)(struct mu_config *config);
+    /** Further processes that the supervisor owns (group.h); NULL-terminated, or NULL. */
+    const struct mu_group *const *groups;
     bool is_foreground; /**< -DFOREGROUND: do not become a daemon */
     bool is_single;     /**< -X: one child, in this very process, no fork */
     /* Hidden options, by which the images of a graceful restart call each other; -1 when absent. */

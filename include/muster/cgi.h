@@ -1,0 +1,107 @@
+/* Applications, whatever way they are run: the environment they are given (RFC 3875 section 4.1),
+ * the answer they give (section 6), and what the configuration says for all of them. */
+#ifndef MUSTER_CGI_H
+#define MUSTER_CGI_H
+
+#include <muster/request.h>
+
+/* ---- the environment ---- */
+
+struct mu_cgi_var {
+    struct mu_str name, value; /**< no NUL in either, no '=' in the name */
+};
+
+/** In order; names are unique. In the request's arena. */
+struct mu_cgi_env {
+    struct mu_req *r;
+    struct mu_cgi_var *v;
+    size_t n, cap;
+};
+
+/**
+ * Fill *env for `r`: the server's and the request's variables, the header fields as HTTP_…, what
+ * SetEnv, PassEnv and REDIRECT_ left in r->env. r->env comes first, so no variable of the server
+ * can be replaced by it; a header field can set nothing but HTTP_….
+ * SCRIPT_NAME, SCRIPT_FILENAME, PATH_INFO and PATH_TRANSLATED follow from r->path, r->filename and
+ * r->path_info. CONTENT_LENGTH is set when the length is known (r->body_len, or what mu_body_spool
+ * counted).
+ * Returns: MU_OK, MU_NOMEM.
+ */
+MU_NODISCARD enum mu_rc mu_cgi_env_make(struct mu_req *r, struct mu_cgi_env *env);
+/** Replace or add. */
+MU_NODISCARD enum mu_rc mu_cgi_env_set(struct mu_cgi_env *env, struct mu_str name,
+                                       struct mu_str value);
+void mu_cgi_env_unset(struct mu_cgi_env *env, struct mu_str name);
+/** p == NULL when there is none. */
+struct mu_str mu_cgi_env_get(const struct mu_cgi_env *env, struct mu_str name);
+/** "NAME=value" strings for execve, with a NULL at the end. NULL: out of memory. */
+char **mu_cgi_env_strings(const struct mu_cgi_env *env);
+
+/* ---- the answer ---- */
+
+/**
+ * What an application writes, taken as it comes: first the head, parsed and checked (Status,
+ * Location, Content-Type; nothing that could end or split the server's own head), then the body,
+ * sent through r's filters. Local redirects (Location: /path), client redirects, X-Sendfile and
+ * HEAD are dealt with here. Put it on the fiber's stack.
+ */
+struct mu_cgi_answer {
+    struct mu_req *r;
+    struct mu_str source; /**< for log lines: "script /srv/cgi/a.py", "pool blog" */
+    bool flushes;         /**< every piece goes to the client at once (flushpackets, CGI) */
+    bool is_head_done;    /**< read: the head is complete, the answer may have begun */
+    bool has_begun;       /**< read: bytes of this answer went to the protocol */
+    void *priv;
+};
+
+void mu_cgi_answer_begin(struct mu_cgi_answer *a, struct mu_req *r, struct mu_str source,
+                         bool flushes);
+/**
+ * The next bytes of the application's output; borrowed for the call.
+ * Returns: MU_OK to go on; MU_EOF: nothing more is wanted (a local redirect, X-Sendfile, a status
+ *          without a body): stop reading, end; MU_BAD: the head is not one (logged with the reason);
+ *          MU_GONE, MU_TIMEOUT: the client; MU_NOMEM.
+ * Context: fiber or offloaded; may suspend.
+ */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_cgi_answer_bytes(struct mu_cgi_answer *a,
+                                                           struct mu_str bytes);
+/**
+ * The output has ended. `why`: MU_EOF in order; MU_GONE the application broke off; MU_TIMEOUT it
+ * took too long; MU_BAD, MU_NOMEM. An answer that was begun and not completed is aborted, never
+ * made to look complete. Carries out local redirects and X-Sendfile.
+ * Returns:  what the handler returns: the status of what was sent, or of the error page to send
+ *           (500 no head, 502, 504 …; `broken` is the status for an application that broke off
+ *           before its head).
+ */
+MU_MAY_SUSPEND enum mu_status mu_cgi_answer_end(struct mu_cgi_answer *a, enum mu_rc why,
+                                                enum mu_status broken);
+
+/* ---- what the configuration says for every application (src/app/mod_app.c) ---- */
+
+/** php_value, php_flag, php_admin_value, php_admin_flag in force for a request, outermost first. */
+struct mu_php_value {
+    struct mu_str name, value; /**< flags: "1" or "0" */
+    bool is_admin;
+};
+const struct mu_php_value *mu_req_php_values(const struct mu_req *r, size_t *n);
+
+/** RLimitCPU, RLimitMEM, RLimitNPROC: soft and hard; UINT64_MAX "max"; is_set false: as it is. */
+struct mu_app_limit {
+    bool is_set;
+    uint64_t soft, hard;
+};
+struct mu_app_limits {
+    struct mu_app_limit cpu_s, mem_bytes, nproc;
+};
+struct mu_app_limits mu_req_app_limits(const struct mu_req *r);
+
+/**
+ * SuexecUserGroup of the request's server: an index into the configuration's list (the same in
+ * every process of a generation), -1 without one.
+ */
+int mu_req_suexec(const struct mu_req *r);
+
+/** AcceptPathInfo where a handler takes it by default (CGI, PHP): may r have a path_info? */
+bool mu_req_accepts_path_info(const struct mu_req *r, bool by_default);
+
+#endif
