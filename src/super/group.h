@@ -5,7 +5,7 @@
 #ifndef MU_SUPER_GROUP_H
 #define MU_SUPER_GROUP_H
 
-#include <base/identity.h>
+#include <base/proc.h>
 #include <muster/buf.h>
 #include <poll.h>
 #include <super/child.h>
