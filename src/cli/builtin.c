@@ -32,3 +32,7 @@ BUILTIN_MODULES(DECLARE)
 STATIC_MPMS(DECLARE)
 
 struct mu_module *const mu_builtin_modules[] = { BUILTIN_MODULES(ENTRY) STATIC_MPMS(ENTRY) NULL };
+
+const struct mu_group *const mu_builtin_groups[] = {
+    NULL,
+};

@@ -78,7 +78,9 @@ static int test(const struct mu_cli *cli)
     if (mu_super_configure(&cli->super.config, cli->super.prepare, &config, &limits) != MU_OK)
         return 1;
     mu_info_dump(config, cli->dumps);
-    if (!is_silent && mu_super_identity(config, &identity) != MU_OK)
+    if (mu_super_check_groups(&cli->super, config) != MU_OK)
+        status = 1;
+    else if (!is_silent && mu_super_identity(config, &identity) != MU_OK)
         status = 1;
     else if (!is_silent && cli->wants_syntax_ok)
         fprintf(stderr, "Syntax OK\n");
@@ -162,6 +164,7 @@ int main(int argc, char **argv)
         return 1;
     }
     cli.super.config.builtin = mu_builtin_modules;
+    cli.super.groups = mu_builtin_groups;
     cli.super.config.module_dir = find_modules();
     mu_startup_begin(&cli);
     status = act(&cli, argv[0] ? argv[0] : "muster");

@@ -78,6 +78,8 @@ enum mu_rc mu_super_load(struct mu_super *s, struct mu_str tree,
     s->mpm = mu_config_mpm(s->config);
     s->settings = mu_super_conf_of(s->config);
     s->config_time = (int64_t)time(NULL);
+    if (mu_groups_check(s->opts, s->config) != MU_OK)
+        return MU_BAD;
     return mu_super_identity(s->config, &s->identity);
 }
 
