@@ -416,21 +416,45 @@ static void do_garbage(struct app *a, const char *v)
 
 /* ---- the language ---- */
 
-#define COMMANDS(X)                                                                                \
-    X(status)                                                                                      \
-    X(type)                                                                                        \
-    X(location) X(sendfile) X(head) X(raw) X(text) X(env) X(processenv) X(var) X(cwd) X(ids)       \
-        X(fds) X(limits) X(process) X(body) X(sum) X(read) X(stream) X(streamsum) X(flush) X(err)  \
-            X(mark) X(sleep) X(await) X(spin) X(alloc) X(fork) X(ignoreterm) X(awaitabort) X(exit) \
-                X(protocol) X(hangup) X(crash) X(garbage)
-
 static const struct command {
     const char *name;
     void (*run)(struct app *a, const char *value);
 } commands[] = {
-#define ROW(name) { #name, do_##name },
-    COMMANDS(ROW)
-#undef ROW
+    { "status", do_status },
+    { "type", do_type },
+    { "location", do_location },
+    { "sendfile", do_sendfile },
+    { "head", do_head },
+    { "raw", do_raw },
+    { "text", do_text },
+    { "env", do_env },
+    { "processenv", do_processenv },
+    { "var", do_var },
+    { "cwd", do_cwd },
+    { "ids", do_ids },
+    { "fds", do_fds },
+    { "limits", do_limits },
+    { "process", do_process },
+    { "body", do_body },
+    { "sum", do_sum },
+    { "read", do_read },
+    { "stream", do_stream },
+    { "streamsum", do_streamsum },
+    { "flush", do_flush },
+    { "err", do_err },
+    { "mark", do_mark },
+    { "sleep", do_sleep },
+    { "await", do_await },
+    { "spin", do_spin },
+    { "alloc", do_alloc },
+    { "fork", do_fork },
+    { "ignoreterm", do_ignoreterm },
+    { "awaitabort", do_awaitabort },
+    { "exit", do_exit },
+    { "protocol", do_protocol },
+    { "hangup", do_hangup },
+    { "crash", do_crash },
+    { "garbage", do_garbage },
 };
 
 static char *decode(char *text)
