@@ -33,8 +33,8 @@ struct mu_io {
     uint16_t slot;              /**< engine-private */
     struct mu_reactor *reactor; /**< NULL until first registered */
     /**
-     * Called in the reactor (no fiber) when readiness `events` arrive and no fiber waits on this
-     * io. May be NULL. May close the io and free what embeds it.
+     * Called in the reactor (no fiber) when readiness `events` arrive that no waiting fiber asks
+     * for. May be NULL. May close the io and free what embeds it.
      */
     void (*on_ready)(struct mu_io *io, unsigned events);
     struct mu_list waiters; /**< engine-private: fibers in mu_wait on this io */

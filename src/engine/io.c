@@ -3,7 +3,8 @@
  * readiness true, and turn errno into a result code on the spot; the others loop over them with
  * mu_wait. EAGAIN and EINTR end here. A transfer shorter than asked on a stream socket means that
  * it is exhausted (epoll(7)), which spares the call that would say EAGAIN, except for reads after a
- * hang-up: there the end must still be read.
+ * hang-up: there the end must still be read. A socket is asked not to wait by each call itself:
+ * O_NONBLOCK belongs to whoever else has the socket, too (mu_client_lend clears it).
  */
 #include <engine/internal.h>
 
@@ -116,7 +117,8 @@ enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, size_t *got)
         return MU_GONE;
     assert(cap > 0);
     do
-        n = (io->flags & MU_IO_SOCKET) ? recv(io->fd, buf, cap, 0) : read(io->fd, buf, cap);
+        n = (io->flags & MU_IO_SOCKET) ? recv(io->fd, buf, cap, MSG_DONTWAIT)
+                                       : read(io->fd, buf, cap);
     while (n < 0 && errno == EINTR);
     if (MU_LIKELY(n > 0)) {
         *got = (size_t)n;
@@ -138,7 +140,7 @@ enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, size_t *got)
 static ssize_t write_once(const struct mu_io *io, const struct iovec *iov, int n, bool more)
 {
     struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n };
-    int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
 
     if (!(io->flags & MU_IO_SOCKET))
         return n == 1 ? write(io->fd, iov->iov_base, iov->iov_len) : writev(io->fd, iov, n);

@@ -237,6 +237,35 @@ bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait)
     return false;
 }
 
+/** Does chunked input end before the body does, or exactly there? Nothing is used up. */
+static bool is_within_chunks(struct mu_chunked state, const char *in, size_t n)
+{
+    struct mu_str data;
+    size_t used = 0;
+    enum mu_rc rc = MU_OK;
+
+    while (n > 0 && rc == MU_OK) {
+        rc = mu_chunked_decode(&state, in, n, &data, &used, NULL, NULL);
+        in += used;
+        n -= used;
+    }
+    return n == 0 && (rc == MU_OK || rc == MU_EOF);
+}
+
+bool mu_h1_body_covers_input(const struct mu_h1_exchange *x)
+{
+    const struct mu_h1 *h = mu_h1_of(x->x.conn);
+    const struct mu_h1_body *b = &x->body;
+    size_t in_buf = h->n - h->start, in_area = mu_h1_body_excess(x);
+
+    if (b->is_done)
+        return in_buf + in_area == 0;
+    if (b->framing == MU_BODY_LENGTH)
+        return in_buf <= b->left;
+    return in_buf > 0 ? is_within_chunks(b->chunked, h->buf + h->start, in_buf)
+                      : is_within_chunks(b->chunked, b->area + b->area_start, in_area);
+}
+
 uint32_t mu_h1_body_excess(const struct mu_h1_exchange *x)
 {
     return x->body.area ? x->body.area_n - x->body.area_start : 0;
