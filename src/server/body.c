@@ -53,7 +53,14 @@ static enum mu_rc say_continue(struct mu_exchange *x)
     return x->ops->interim ? x->ops->interim(x, MU_100_CONTINUE, NULL) : MU_OK;
 }
 
-static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got)
+/** What to wait for when nothing is there, or NULL: the protocol waits by itself. */
+struct beside {
+    struct mu_wait_item *item;
+    int64_t *deadline_ms;
+};
+
+static enum mu_rc read_some(struct mu_req *r, void *buf, size_t cap, size_t *got,
+                            const struct beside *beside)
 {
     struct mu_exchange *x = mu_exchange_of(r);
     uint64_t limit = (uint64_t)mu_core_of(r->conf)->limit_body;
@@ -68,13 +75,21 @@ static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got
         if (rc != MU_OK)
             return rc;
     }
-    rc = x->ops->body_read(x, buf, cap, got);
+    if (beside && x->ops->body_try_read)
+        rc = x->ops->body_try_read(x, buf, cap, got, beside->item, beside->deadline_ms);
+    else
+        rc = x->ops->body_read(x, buf, cap, got);
     x->body_taken += *got;
     if (rc == MU_OK && limit > 0 && x->body_taken > limit) {
         *got = 0;
         return over_limit(r, limit);
     }
     return rc;
+}
+
+static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got)
+{
+    return read_some(r, buf, cap, got, NULL);
 }
 
 /** Reads the file from where the handler runs; it may be waited for on a worker thread. */
@@ -247,6 +262,20 @@ enum mu_rc mu_body_read(struct mu_req *r, void *buf, size_t cap, size_t *got)
         return read_collected(mu_exchange_of(r)->collected, buf, cap, got);
     mu_call_home(read_call, &c);
     return c.rc;
+}
+
+enum mu_rc mu_body_try_read(struct mu_req *r, void *buf, size_t cap, size_t *got,
+                            struct mu_wait_item *item, int64_t *deadline_ms)
+{
+    struct beside beside = { .item = item, .deadline_ms = deadline_ms };
+
+    *got = 0;
+    *deadline_ms = MU_NEVER;
+    if (r->main || !mu_exchange_of(r)->req.has_body)
+        return MU_EOF;
+    if (mu_exchange_of(r)->collected)
+        return read_collected(mu_exchange_of(r)->collected, buf, cap, got);
+    return read_some(r, buf, cap, got, &beside);
 }
 
 enum mu_rc mu_body_discard(struct mu_req *r)

@@ -29,6 +29,9 @@ struct mu_exchange_ops {
                         bool is_last);
     /** As mu_body_read, without the limit. */
     enum mu_rc (*body_read)(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
+    /** As mu_body_try_read, without the limit. NULL: it waits as body_read does. */
+    enum mu_rc (*body_try_read)(struct mu_exchange *x, void *buf, size_t cap, size_t *got,
+                                struct mu_wait_item *item, int64_t *deadline_ms);
     /** An interim answer (100, 103). */
     enum mu_rc (*interim)(struct mu_exchange *x, enum mu_status status, const struct mu_headers *h);
     /**

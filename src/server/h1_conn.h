@@ -45,6 +45,7 @@ struct mu_h1_body {
     uint64_t left;     /**< MU_BODY_LENGTH: bytes not read yet */
     uint64_t received; /**< since since_ms, for MinRate */
     int64_t since_ms;  /**< of the first read; 0: none yet */
+    int64_t quiet_ms;  /**< since when mu_h1_body_try_read has found nothing; 0: it has */
     const struct mu_read_timeouts *timeouts;
     struct mu_chunked chunked;
     char *area; /**< chunked: where input is read to once the head's buffer is full; NULL: there */
@@ -116,6 +117,9 @@ int64_t mu_h1_head_ms_left(struct mu_conn *c);
 void mu_h1_body_begin(struct mu_h1_exchange *x, const struct mu_h1_head *head);
 /** exchange ops.body_read */
 enum mu_rc mu_h1_body_read(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
+/** exchange ops.body_try_read */
+enum mu_rc mu_h1_body_try_read(struct mu_exchange *x, void *buf, size_t cap, size_t *got,
+                               struct mu_wait_item *item, int64_t *deadline_ms);
 /**
  * Before the next request: skip what the handler left of the body, a bounded amount; waits only
  * when may_wait.

@@ -17,6 +17,7 @@ enum {
 static const struct mu_exchange_ops h1_ops = {
     .write = mu_h1_write,
     .body_read = mu_h1_body_read,
+    .body_try_read = mu_h1_body_try_read,
     .interim = mu_h1_interim,
     .lend = mu_h1_lend,
     .take_back = mu_h1_take_back,
