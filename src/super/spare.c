@@ -71,7 +71,7 @@ static struct census take_census(const struct mu_spare_limits *l, const struct m
 
 static uint32_t start_max(const struct mu_spare_limits *l)
 {
-    return l->start_max ? min_u32(l->start_max, MU_SPARE_RATE_MAX) : MU_SPARE_RATE_MAX;
+    return l->start_max ? l->start_max : MU_SPARE_RATE_MAX;
 }
 
 /* What is left of `need` idle workers, in processes. */
