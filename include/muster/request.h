@@ -45,6 +45,7 @@ struct mu_peer {
 };
 
 struct mu_filter;
+struct mu_wait_item;
 
 struct mu_req {
     struct mu_arena *arena; /**< lives until the access log line is written */
@@ -157,6 +158,13 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_resp_flush(struct mu_req *r);
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_read(struct mu_req *r, void *buf, size_t cap,
                                                     size_t *got);
+/**
+ * The same without waiting. MU_AGAIN: nothing is there yet; mu_wait for *item, until *deadline_ms
+ * at the latest (then the client is too slow: MU_TIMEOUT), and try again.
+ */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_try(struct mu_req *r, void *buf, size_t cap,
+                                                   size_t *got, struct mu_wait_item *item,
+                                                   int64_t *deadline_ms);
 /** Read and drop the rest. Returns as mu_body_read, MU_OK at the end. */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_discard(struct mu_req *r);
 /** The status that answers a failed body read. */

@@ -144,6 +144,13 @@ MU_NODISCARD enum mu_rc mu_try_writev(struct mu_io *io, const struct iovec *iov,
 /** One sendfile(2); advances *off by *sent. MU_EOF when the file ended before `n` bytes. */
 MU_NODISCARD enum mu_rc mu_try_sendfile(struct mu_io *io, int file_fd, off_t *off, size_t n,
                                         size_t *sent);
+/**
+ * One write to a Unix socket with a copy of descriptor `fd` for the peer (SCM_RIGHTS), which
+ * arrives with the first byte. fd -1: without one.
+ * Returns: as mu_try_writev; the descriptor was sent when *sent > 0.
+ */
+MU_NODISCARD enum mu_rc mu_try_send_fd(struct mu_io *io, const void *buf, size_t n, int fd,
+                                       size_t *sent);
 /** Read at least one byte. Returns MU_OK, MU_EOF, MU_TIMEOUT, MU_GONE, MU_EIO. */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_read(struct mu_io *io, void *buf, size_t cap, size_t *got,
                                                int64_t deadline_ms);

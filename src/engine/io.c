@@ -14,7 +14,15 @@
 #include <unistd.h>
 
 /** Calls on one io, made by the parked fiber for a worker thread. */
-enum op { OP_TRY_READ, OP_TRY_WRITEV, OP_TRY_SENDFILE, OP_READ, OP_WRITEV_ALL, OP_CONNECT };
+enum op {
+    OP_TRY_READ,
+    OP_TRY_WRITEV,
+    OP_TRY_SENDFILE,
+    OP_TRY_SEND_FD,
+    OP_READ,
+    OP_WRITEV_ALL,
+    OP_CONNECT
+};
 
 struct call {
     enum op op;
@@ -44,6 +52,9 @@ static void call_run(void *arg)
         break;
     case OP_TRY_SENDFILE:
         c->rc = mu_try_sendfile(c->io, c->file_fd, c->off, c->len, c->moved);
+        break;
+    case OP_TRY_SEND_FD:
+        c->rc = mu_try_send_fd(c->io, c->buf, c->len, c->file_fd, c->moved);
         break;
     case OP_READ:
         c->rc = mu_read(c->io, c->buf, c->len, c->moved, c->deadline_ms);
@@ -180,6 +191,46 @@ enum mu_rc mu_try_writev(struct mu_io *io, const struct iovec *iov, int n, bool 
         *sent = (size_t)moved;
         if (*sent < total && (io->flags & MU_IO_STREAM))
             want_room(io);
+        return MU_OK;
+    }
+    if (!is_again())
+        return rc_of_errno();
+    want_room(io);
+    return MU_AGAIN;
+}
+
+enum mu_rc mu_try_send_fd(struct mu_io *io, const void *buf, size_t n, int fd, size_t *sent)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+    struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = n };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    struct cmsghdr *c;
+    ssize_t moved;
+
+    *sent = 0;
+    if (on_worker())
+        return from_worker(&(struct call){ .op = OP_TRY_SEND_FD,
+                                           .io = io,
+                                           .buf = iov.iov_base,
+                                           .len = n,
+                                           .file_fd = fd,
+                                           .moved = sent });
+    if (io->fd < 0)
+        return MU_GONE;
+    if (fd >= 0) {
+        msg.msg_control = control;
+        msg.msg_controllen = sizeof(control);
+        c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof(int));
+    }
+    do
+        moved = sendmsg(io->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (moved < 0 && errno == EINTR);
+    if (moved >= 0) {
+        *sent = (size_t)moved;
         return MU_OK;
     }
     if (!is_again())
