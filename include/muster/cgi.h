@@ -91,6 +91,8 @@ struct mu_php_value {
     bool is_admin;
 };
 const struct mu_php_value *mu_req_php_values(const struct mu_req *r, size_t *n);
+/** Every name that one of these sets anywhere in the configuration `v` belongs to, each once. */
+const struct mu_str *mu_php_names(const struct mu_vhost *v, size_t *n);
 
 /**
  * RLimitCPU, RLimitMEM, RLimitNPROC: soft and hard; UINT64_MAX: as high as the process that starts
