@@ -13,6 +13,7 @@
 #include <muster/module.h>
 #include <muster/str.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <super/group.h>
 #include <sys/socket.h>

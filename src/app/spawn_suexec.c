@@ -11,6 +11,7 @@
 #include <conf/config.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <muster/log.h>
 #include <muster/module.h>
