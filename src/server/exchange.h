@@ -56,6 +56,7 @@ struct mu_exchange {
     bool wants_close;   /**< no further request on this connection */
     bool is_cut_here;   /**< aborted by us: the client may still be there to see it */
     bool is_lent;       /**< a program writes to the client: nobody else may */
+    bool is_field_lost; /**< there was no memory for a field of the answer */
     bool is_spooling;   /**< mu_resp_spool was called */
     bool must_not_wait; /**< of a write: a slow client must not hold the writer */
     /**
@@ -105,6 +106,15 @@ MU_MAY_SUSPEND void mu_process_exchange(struct mu_exchange *x);
  * afterwards.
  */
 void mu_log_exchange(struct mu_exchange *x);
+/**
+ * Could r's head be sent as it is? Nothing in it may end or split it; if something does, the log
+ * says what.
+ */
+bool mu_answer_is_sane(struct mu_req *r);
+/** Nothing of r's answer stays: it is an error of the server's now, of status 500. */
+void mu_answer_forget(struct mu_req *r);
+/** The standard page of r->status. p == NULL: out of memory. */
+struct mu_str mu_error_page(struct mu_req *r);
 /**
  * The server a connection belongs to before a Host is known (address-based choice, its default).
  */

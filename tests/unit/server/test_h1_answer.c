@@ -371,6 +371,91 @@ static void test_wants_small_reads(void **state)
     close(fd);
 }
 
+static void spoil_nothing(struct mu_req *r)
+{
+    (void)r;
+}
+
+static void spoil_type(struct mu_req *r)
+{
+    r->content_type = MU_S("text/html\r\nX: y");
+}
+
+static void spoil_encoding(struct mu_req *r)
+{
+    r->content_encoding = MU_S("gzip\n");
+}
+
+static void spoil_language(struct mu_req *r)
+{
+    static struct mu_str languages[] = { MU_S("de"), MU_S("e\0n") };
+
+    r->languages = (struct mu_strs){ languages, 2 };
+}
+
+static void spoil_etag(struct mu_req *r)
+{
+    r->etag = MU_S("\"\r\"");
+}
+
+static void spoil_reason(struct mu_req *r)
+{
+    r->status_reason = MU_S("OK\r\n\r\n<script>");
+}
+
+static void spoil_status(struct mu_req *r)
+{
+    r->status = (enum mu_status)12345;
+}
+
+static void spoil_value(struct mu_req *r)
+{
+    (void)!mu_headers_add(r->arena, &r->out, MU_S("Location"), MU_S("/a\r\nSet-Cookie: x"));
+}
+
+static void spoil_name(struct mu_req *r)
+{
+    (void)!mu_headers_add(r->arena, &r->out_always, MU_S("X: y\r\nZ"), MU_S("1"));
+}
+
+static void spoil_connection(struct mu_req *r)
+{
+    (void)!mu_headers_set(r->arena, &r->out, MU_S("Connection"), MU_S("a\x01"));
+}
+
+/** Whatever part of a head could end or split it: the client gets an error page, and no part of it. */
+static void test_insane_heads(void **state)
+{
+    static void (*const spoils[])(struct mu_req *) = {
+        spoil_type,   spoil_encoding, spoil_language, spoil_etag,       spoil_reason,
+        spoil_status, spoil_value,    spoil_name,     spoil_connection,
+    };
+
+    (void)state;
+    fx->spoil = spoil_nothing;
+    for (size_t i = 0; i <= MU_ARRAY_LEN(spoils); i++) {
+        int fd = client_open(false);
+
+        client_send(fd, GET("/insane"));
+        if (i == 0) {
+            assert_non_null(strstr(client_read(fd, &is_end), "HTTP/1.1 200 Fine\r\n"));
+        } else {
+            assert_string_equal(client_read(fd, &is_end),
+                                "HTTP/1.1 500 Internal Server Error\r\n"
+                                "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: Muster\r\n"
+                                "Content-Length: 9\r\nConnection: close\r\n"
+                                "Content-Type: text/html; charset=iso-8859-1\r\n\r\nan error\n");
+            assert_true(is_end);
+            assert_int_equal(fx->write_rc, MU_BAD);
+            assert_int_equal(fx->log[i].status, 500);
+            assert_int_equal(fx->log[i].body, 9);
+        }
+        close(fd);
+        settle();
+        fx->spoil = i < MU_ARRAY_LEN(spoils) ? spoils[i] : NULL;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +477,7 @@ int main(void)
         BOTH(test_body_timeout),
         BOTH(test_client_leaves_in_body),
         BOTH(test_wants_small_reads),
+        BOTH(test_insane_heads),
     };
 
     return cmocka_run_group_tests_name("h1_answer", tests, NULL, NULL);
