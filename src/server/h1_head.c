@@ -70,6 +70,7 @@ static bool may_keep(const struct mu_h1_exchange *x, const struct mu_req *r,
            x->delimiter != MU_H1_BY_CLOSE && core->keepalive && core->keepalive_timeout_ms > 0 &&
            (core->max_keepalive_requests == 0 || c->keepalives < core->max_keepalive_requests) &&
            !drops_connection(r->status) && !(x->x.expects_continue && !x->body.is_done) &&
+           !(x->x.is_body_dropped && !mu_h1_body_is_skippable(x)) &&
            !(said.n > 0 && mu_list_has_token(said, MU_S("close"))) &&
            !is_set(r, MU_S("nokeepalive"));
 }

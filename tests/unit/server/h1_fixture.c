@@ -70,6 +70,11 @@ struct mu_str mu_req_server_tokens(const struct mu_req *r)
     return MU_S("Muster");
 }
 
+void mu_exchange_unserved(struct mu_exchange *x, enum mu_status status)
+{
+    x->req.status = status;
+}
+
 struct mu_str mu_error_page(struct mu_req *r)
 {
     (void)r;

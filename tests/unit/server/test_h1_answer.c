@@ -266,6 +266,73 @@ static void test_unread_body(void **state)
     assert_int_equal(fx->closed, 1);
 }
 
+/** The answer is out and logged, and what comes of the body is dropped without a fiber. */
+static void test_unread_body_comes_slowly(void **state)
+{
+    static const char *const pieces[] = { "3;x=",     "y\r\nab",
+                                          "c\r\n2\r", "\nde\r\n0\r\nT: v",
+                                          "w\r\n\r",  "\n" GET("/small") };
+    int fd = client_open(false);
+
+    (void)state;
+    client_send(fd, POST("/small", "Content-Length: 1000\r\n") "begin");
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(count_of(client_read(fd, &is_end), "hello\n"), i == 0);
+        assert_int_equal(fx->log_n, 1);
+        assert_int_equal(mu_reactor_fibers(fx->reactor), 0);
+        client_send_n(fd, fx->big, 199);
+    }
+    client_send(fd, POST("/small", "Transfer-Encoding: chunked\r\n"));
+    for (size_t i = 0; i < MU_ARRAY_LEN(pieces); i++) {
+        assert_int_equal(count_of(client_read(fd, &is_end), "hello\n"), i == 0);
+        assert_int_equal(fx->log_n, 2);
+        client_send(fd, pieces[i]);
+    }
+    assert_int_equal(count_of(client_read(fd, &is_end), "hello\n"), 1);
+    assert_int_equal(fx->log_n, 3);
+    assert_false(is_end);
+    close(fd);
+}
+
+/** It may take as long as any body, no longer; and it must not be broken off, broken or huge. */
+static void test_unread_body_that_costs_the_connection(void **state)
+{
+    int fd = client_open(false);
+
+    (void)state;
+    fx->read_timeouts =
+        (struct mu_read_timeouts){ .body_ms = 1000, .body_max_ms = 3000, .body_rate = 100 };
+    client_send(fd, POST("/small", "Content-Length: 1000\r\n"));
+    advance_clock(900);
+    client_send_n(fd, fx->big, 500); /* worth more seconds than there are */
+    advance_clock(2000);
+    (void)client_read(fd, &is_end);
+    assert_false(is_end);
+    advance_clock(200);
+    (void)client_read(fd, &is_end);
+    assert_true(is_end);
+    close(fd);
+    fd = client_open(false);
+    client_send(fd, POST("/small", "Transfer-Encoding: chunked\r\n"));
+    client_send(fd, "zz\r\n");
+    assert_non_null(strstr(client_read(fd, &is_end), "hello\n"));
+    assert_true(is_end);
+    close(fd);
+    fd = client_open(false);
+    client_send(fd, POST("/small", "Transfer-Encoding: chunked\r\n"));
+    client_send(fd, "fffff\r\n");
+    client_send_n(fd, fx->big, 500000);
+    (void)client_read(fd, &is_end);
+    assert_true(is_end);
+    close(fd);
+    fd = client_open(false);
+    client_send(fd, POST("/small", "Content-Length: 1000\r\n"));
+    close(fd);
+    settle();
+    assert_int_equal(fx->host.connections, 0);
+    assert_int_equal(fx->log_n, 4);
+}
+
 static void test_large_chunked_body(void **state)
 {
     static char chunk[20 + 50000];
@@ -471,6 +538,8 @@ int main(void)
         BOTH(test_broken_promises),
         BOTH(test_continue),
         BOTH(test_unread_body),
+        BOTH(test_unread_body_comes_slowly),
+        BOTH(test_unread_body_that_costs_the_connection),
         BOTH(test_large_chunked_body),
         BOTH(test_body_limit),
         BOTH(test_bad_chunk),
