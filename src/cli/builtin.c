@@ -5,6 +5,8 @@
  */
 #include "cli/builtin.h"
 
+#include <super/group.h>
+
 #define BUILTIN_MODULES(X)                                                                         \
     X(core)                                                                                        \
     X(app)                                                                                         \
@@ -35,6 +37,9 @@ STATIC_MPMS(DECLARE)
 
 struct mu_module *const mu_builtin_modules[] = { BUILTIN_MODULES(ENTRY) STATIC_MPMS(ENTRY) NULL };
 
+extern const struct mu_group mu_spawn_group;
+
 const struct mu_group *const mu_builtin_groups[] = {
+    &mu_spawn_group,
     NULL,
 };
