@@ -119,6 +119,8 @@ const struct mu_vhost *mu_config_vhost(const struct mu_config *config, size_t i)
 const void *mu_vhost_conf(const struct mu_vhost *v, const struct mu_module *m);
 /** Is a module of that name ("rewrite") on? */
 bool mu_config_has_module(const struct mu_config *config, struct mu_str name);
+/** Names of the modules that are on, in order: "core", "http", "alias"; false at the end. */
+bool mu_config_module_name(const struct mu_config *config, size_t i, struct mu_str *name);
 
 /**
  * A log destination for access logs: file path, "|program", "||program", "|$command". Opened in

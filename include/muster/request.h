@@ -157,22 +157,38 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_resp_flush(struct mu_req *r);
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_read(struct mu_req *r, void *buf, size_t cap,
                                                     size_t *got);
+struct mu_wait_item;
+/**
+ * The same for whoever waits for other things besides (a program that is sent the body while its
+ * answer is read).
+ * Returns: as mu_body_read, and MU_AGAIN when nothing has arrived: *item is then what to give to
+ *          mu_wait, and by *deadline_ms this is to be called again at the latest, which says so when
+ *          the client was too slow.
+ * Context: fiber; may suspend to send 100 Continue or to read a body that lies in a file.
+ */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_try_read(struct mu_req *r, void *buf, size_t cap,
+                                                        size_t *got, struct mu_wait_item *item,
+                                                        int64_t *deadline_ms);
 /** Read and drop the rest. Returns as mu_body_read, MU_OK at the end. */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_discard(struct mu_req *r);
 /** The status that answers a failed body read. */
 enum mu_status mu_body_status(enum mu_rc rc);
 
 /**
- * Read the whole body into memory and, beyond a block of it, a temporary file: mu_body_read() gives
- * it from there, and nobody else waits for a slow client. Under every MPM; repeating is harmless.
- * Returns: MU_OK, *len is its length (0 without a body); else what mu_body_read would have
- *          answered (mu_body_status).
+ * Read the whole body (what is left of it) into memory and, beyond a block of it, a temporary file:
+ * mu_body_read() gives it from there, and nobody else waits for a slow client. Repeating it goes
+ * back to the beginning, so that the body can be sent once more.
+ * Returns: MU_OK, *len is its length (0 without a body) and r->body_len as well, also when it came
+ *          chunked; else what mu_body_read would have answered (mu_body_status).
+ * Context: fiber or offloaded; may suspend.
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_spool(struct mu_req *r, uint64_t *len);
 /**
  * From now on the answer's body does not wait for a slow client: what it does not take goes to
- * memory and then to a temporary file, up to 1 GiB, and is sent while the handler goes on waiting
- * for its application. The protocol sends what is left by itself after the handler has returned.
+ * memory and then to a temporary file, up to 1 GiB (above that, writing waits), and is sent while
+ * the handler goes on waiting for its application. mu_resp_flush waits as ever. The protocol sends
+ * what is left by itself after the handler has returned. A client that takes nothing for TimeOut
+ * cancels the fiber.
  */
 void mu_resp_spool(struct mu_req *r);
 
@@ -180,16 +196,21 @@ void mu_resp_spool(struct mu_req *r);
 
 /**
  * The client's own socket, for a program that answers by itself: blocking, nothing of the server's
- * waiting to be sent on it. The request body can still be read by mu_body_read (it waits by
- * MSG_DONTWAIT). The connection closes after this request.
- * Returns: MU_OK, *fd is the connection's descriptor (borrowed: dup2 or SCM_RIGHTS it);
+ * waiting to be sent on it. The request body can still be read by mu_body_read. Until it is given
+ * back nothing can be written to the answer; the connection closes after this request. A client
+ * that leaves cancels the fiber.
+ * Returns: MU_OK, *fd is the connection's descriptor (borrowed: dup2 or SCM_RIGHTS it); the caller
+ *          calls mu_client_returned, or mu_resp_abort when the program is not known to be done;
  *          MU_DENIED: not possible here, relay instead: TLS, HTTP/2, a sub-request, an answer that
- *          has begun, output filters, bytes of a next request in the buffer.
+ *          has begun, output filters, bytes of a next request in the buffer; else the client is
+ *          gone.
  */
-MU_NODISCARD enum mu_rc mu_client_lend(struct mu_req *r, int *fd);
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_client_lend(struct mu_req *r, int *fd);
 /**
  * The program is done with it: the answer counts as given. `status` and `bytes` are for the access
- * log; bytes < 0: what the kernel says was sent. Returns what the handler returns.
+ * log; bytes < 0: what the kernel says was sent. MU_STATUS_NONE: the program has sent nothing and
+ * never will; the request can be answered in the usual way.
+ * Returns what the handler returns.
  */
 enum mu_status mu_client_returned(struct mu_req *r, enum mu_status status, int64_t bytes);
 /**

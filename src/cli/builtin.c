@@ -17,7 +17,9 @@
     X(autoindex)                                                                                   \
     X(authz_core)                                                                                  \
     X(reqtimeout)                                                                                  \
-    X(status)
+    X(status)                                                                                      \
+    X(suexec)                                                                                      \
+    X(xsendfile)
 
 #ifdef MU_STATIC_MPM
 #define STATIC_MPMS(X) X(mpm_event) X(mpm_prefork) X(mpm_worker)

@@ -3,7 +3,8 @@
  * readiness true, and turn errno into a result code on the spot; the others loop over them with
  * mu_wait. EAGAIN and EINTR end here. A transfer shorter than asked on a stream socket means that
  * it is exhausted (epoll(7)), which spares the call that would say EAGAIN, except for reads after a
- * hang-up: there the end must still be read.
+ * hang-up: there the end must still be read. A socket is asked not to wait by each call itself:
+ * O_NONBLOCK belongs to whoever else has the socket, too (mu_client_lend clears it).
  */
 #include <engine/internal.h>
 
@@ -14,7 +15,15 @@
 #include <unistd.h>
 
 /** Calls on one io, made by the parked fiber for a worker thread. */
-enum op { OP_TRY_READ, OP_TRY_WRITEV, OP_TRY_SENDFILE, OP_READ, OP_WRITEV_ALL, OP_CONNECT };
+enum op {
+    OP_TRY_READ,
+    OP_TRY_WRITEV,
+    OP_TRY_SENDFILE,
+    OP_TRY_SEND_FDS,
+    OP_READ,
+    OP_WRITEV_ALL,
+    OP_CONNECT
+};
 
 struct call {
     enum op op;
@@ -24,6 +33,8 @@ struct call {
     int n;
     size_t len;
     size_t *moved;
+    const int *fds;
+    size_t fds_n;
     bool more;
     int file_fd;
     off_t *off;
@@ -44,6 +55,9 @@ static void call_run(void *arg)
         break;
     case OP_TRY_SENDFILE:
         c->rc = mu_try_sendfile(c->io, c->file_fd, c->off, c->len, c->moved);
+        break;
+    case OP_TRY_SEND_FDS:
+        c->rc = mu_try_send_fds(c->io, c->buf, c->len, c->fds, c->fds_n, c->moved);
         break;
     case OP_READ:
         c->rc = mu_read(c->io, c->buf, c->len, c->moved, c->deadline_ms);
@@ -116,7 +130,8 @@ enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, size_t *got)
         return MU_GONE;
     assert(cap > 0);
     do
-        n = (io->flags & MU_IO_SOCKET) ? recv(io->fd, buf, cap, 0) : read(io->fd, buf, cap);
+        n = (io->flags & MU_IO_SOCKET) ? recv(io->fd, buf, cap, MSG_DONTWAIT)
+                                       : read(io->fd, buf, cap);
     while (n < 0 && errno == EINTR);
     if (MU_LIKELY(n > 0)) {
         *got = (size_t)n;
@@ -138,7 +153,7 @@ enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, size_t *got)
 static ssize_t write_once(const struct mu_io *io, const struct iovec *iov, int n, bool more)
 {
     struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n };
-    int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
 
     if (!(io->flags & MU_IO_SOCKET))
         return n == 1 ? write(io->fd, iov->iov_base, iov->iov_len) : writev(io->fd, iov, n);
@@ -180,6 +195,50 @@ enum mu_rc mu_try_writev(struct mu_io *io, const struct iovec *iov, int n, bool 
         *sent = (size_t)moved;
         if (*sent < total && (io->flags & MU_IO_STREAM))
             want_room(io);
+        return MU_OK;
+    }
+    if (!is_again())
+        return rc_of_errno();
+    want_room(io);
+    return MU_AGAIN;
+}
+
+enum mu_rc mu_try_send_fds(struct mu_io *io, const void *buf, size_t n, const int *fds,
+                           size_t fds_n, size_t *sent)
+{
+    union {
+        char bytes[CMSG_SPACE(MU_SEND_FDS_MAX * sizeof(int))];
+        struct cmsghdr head;
+    } control = { .bytes = { 0 } };
+    struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = n };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    ssize_t moved;
+
+    *sent = 0;
+    if (on_worker())
+        return from_worker(&(struct call){ .op = OP_TRY_SEND_FDS,
+                                           .io = io,
+                                           .buf = (void *)(uintptr_t)buf,
+                                           .len = n,
+                                           .fds = fds,
+                                           .fds_n = fds_n,
+                                           .moved = sent });
+    if (io->fd < 0)
+        return MU_GONE;
+    assert(fds_n <= MU_SEND_FDS_MAX);
+    if (fds_n > 0) {
+        control.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+                                         .cmsg_type = SCM_RIGHTS,
+                                         .cmsg_len = CMSG_LEN(fds_n * sizeof(int)) };
+        memcpy(CMSG_DATA(&control.head), fds, fds_n * sizeof(int));
+        msg.msg_control = &control;
+        msg.msg_controllen = CMSG_SPACE(fds_n * sizeof(int));
+    }
+    do
+        moved = sendmsg(io->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (moved < 0 && errno == EINTR);
+    if (moved >= 0) {
+        *sent = (size_t)moved;
         return MU_OK;
     }
     if (!is_again())

@@ -28,22 +28,22 @@ static unsigned matching(unsigned ready, unsigned want)
 
 void mu_io_event(struct mu_io *io, unsigned bits)
 {
-    bool has_waiters = !mu_list_empty(&io->waiters);
+    unsigned taken = 0;
 
     if (!(io->flags & MU_IO_LEVEL))
         io->ready |= (uint8_t)bits;
-    if (!has_waiters) {
-        if (io->on_ready && (io->flags & MU_IO_WATCHED))
-            io->on_ready(io, bits);
-        return;
-    }
     MU_LIST_FOR_SAFE(l, &io->waiters) {
         struct mu_wait_item *it = MU_CONTAINER_OF(l, struct mu_wait_item, link);
         unsigned got = matching(io->ready | bits, it->want);
 
-        if (got)
+        if (got) {
+            taken |= it->want | MU_HANGUP;
             item_hit(it, got);
+        }
     }
+    bits &= ~taken;
+    if (bits && io->on_ready && (io->flags & MU_IO_WATCHED))
+        io->on_ready(io, bits);
 }
 
 void mu_wake_init(struct mu_wake *w)

@@ -1,12 +1,15 @@
 /*
  * body: a request's body as handlers read it, whatever protocol delivers it: 100 Continue before
  * the first byte, LimitRequestBody on the announced length and on what really comes, and home from
- * a worker thread when the handler is offloaded.
+ * a worker thread when the handler is offloaded. On request, and before a handler is offloaded, all
+ * of it is read into memory and a temporary file first.
  */
 #include <server/core_conf.h>
 #include <server/exchange.h>
 #include <server/spool.h>
 
+#include <errno.h>
+#include <muster/str.h>
 #include <muster/wait.h>
 
 enum { COLLECT_BLOCK = 64 * 1024 };
@@ -28,6 +31,12 @@ struct call {
     enum mu_rc rc;
 };
 
+/** A sub-request has none of its own, nor has an error page. */
+static bool has_body(const struct mu_req *r)
+{
+    return !r->main && r->has_body;
+}
+
 static enum mu_rc over_limit(struct mu_req *r, uint64_t limit)
 {
     MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0550",
@@ -44,7 +53,14 @@ static enum mu_rc say_continue(struct mu_exchange *x)
     return x->ops->interim ? x->ops->interim(x, MU_100_CONTINUE, NULL) : MU_OK;
 }
 
-static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got)
+/** What to wait for when nothing is there, or NULL: the protocol waits by itself. */
+struct beside {
+    struct mu_wait_item *item;
+    int64_t *deadline_ms;
+};
+
+static enum mu_rc read_some(struct mu_req *r, void *buf, size_t cap, size_t *got,
+                            const struct beside *beside)
 {
     struct mu_exchange *x = mu_exchange_of(r);
     uint64_t limit = (uint64_t)mu_core_of(r->conf)->limit_body;
@@ -59,13 +75,21 @@ static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got
         if (rc != MU_OK)
             return rc;
     }
-    rc = x->ops->body_read(x, buf, cap, got);
+    if (beside && x->ops->body_try_read)
+        rc = x->ops->body_try_read(x, buf, cap, got, beside->item, beside->deadline_ms);
+    else
+        rc = x->ops->body_read(x, buf, cap, got);
     x->body_taken += *got;
     if (rc == MU_OK && limit > 0 && x->body_taken > limit) {
         *got = 0;
         return over_limit(r, limit);
     }
     return rc;
+}
+
+static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got)
+{
+    return read_some(r, buf, cap, got, NULL);
 }
 
 /** Reads the file from where the handler runs; it may be waited for on a worker thread. */
@@ -93,6 +117,7 @@ struct spool_call {
     struct mu_spool *file;
     struct mu_str data;
     enum mu_rc rc;
+    int err;
 };
 
 static void spool_block(void *arg)
@@ -101,48 +126,122 @@ static void spool_block(void *arg)
     uint64_t off;
 
     c->rc = mu_spool_append(c->file, c->data, &off);
+    c->err = errno;
+}
+
+static enum mu_rc to_file(struct mu_req *r, struct mu_spool *file, struct mu_str data)
+{
+    struct spool_call c = { .file = file, .data = data };
+
+    mu_offload_file(spool_block, &c);
+    if (c.rc != MU_OK)
+        MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0551",
+               "cannot keep the request body in the temporary folder: %s; make room there, or set "
+               "TMPDIR to another one",
+               strerror(c.err));
+    return c.rc;
 }
 
 /** Fill `buf`; fewer bytes mean that *end is what follows. */
-static size_t read_block(struct mu_req *r, char *buf, enum mu_rc *end)
+static size_t read_block(struct mu_req *r, char *buf, size_t cap, enum mu_rc *end)
 {
     size_t n = 0, got;
 
     *end = MU_OK;
-    while (n < COLLECT_BLOCK && *end == MU_OK) {
-        *end = read_home(r, buf + n, COLLECT_BLOCK - n, &got);
+    while (n < cap && *end == MU_OK) {
+        *end = read_home(r, buf + n, cap - n, &got);
         n += got;
     }
     return n;
 }
 
-void mu_body_collect(struct mu_req *r)
+/** What stays in memory: all of a small body, and room to see its end. */
+static size_t first_block(const struct mu_exchange *x)
+{
+    int64_t len = x->req.body_len;
+
+    return len >= 0 && len < COLLECT_BLOCK ? (size_t)len + 1 : COLLECT_BLOCK;
+}
+
+/** All that is left of the body. Its end, good or bad, is kept for whoever reads it. */
+static enum mu_rc collect(struct mu_req *r)
 {
     struct mu_exchange *x = mu_exchange_of(r);
-    struct mu_collected_body *b;
-    struct spool_call c;
-    char *block;
+    struct mu_collected_body *b = mu_new(x->req.arena, struct mu_collected_body);
+    size_t cap = first_block(x), n;
+    char *block = mu_arena_alloc(x->req.arena, cap);
 
-    if (r->main || !x->req.has_body || x->body_taken > 0 || x->collected || x->host->is_single)
-        return;
-    b = mu_new(x->req.arena, struct mu_collected_body);
-    block = mu_arena_alloc(x->req.arena, COLLECT_BLOCK);
     if (!b || !block)
-        return; /* it is read the slow way */
+        return MU_NOMEM;
     mu_spool_init(&b->file, x->req.arena);
     b->mem = block;
-    b->mem_n = read_block(r, block, &b->end);
+    b->mem_n = read_block(r, block, cap, &b->end);
     block = b->end == MU_OK ? mu_arena_alloc(x->req.arena, COLLECT_BLOCK) : NULL;
     if (b->end == MU_OK && !block)
         b->end = MU_NOMEM;
     while (b->end == MU_OK) {
-        c = (struct spool_call){ .file = &b->file,
-                                 .data = { block, read_block(r, block, &b->end) } };
-        mu_offload_file(spool_block, &c);
-        if (c.rc != MU_OK)
-            b->end = c.rc;
+        n = read_block(r, block, COLLECT_BLOCK, &b->end);
+        if (n > 0 && to_file(r, &b->file, mu_str_n(block, n)) != MU_OK)
+            b->end = MU_EIO;
     }
     x->collected = b;
+    return MU_OK;
+}
+
+/** Its length is known now, whatever had been announced. */
+static void tell_length(struct mu_req *r, uint64_t len)
+{
+    for (; r; r = r->prev)
+        r->body_len = (int64_t)len;
+}
+
+static enum mu_rc spool_home(struct mu_req *r, uint64_t *len)
+{
+    struct mu_exchange *x = mu_exchange_of(r);
+    struct mu_collected_body *b;
+
+    *len = 0;
+    if (!has_body(r))
+        return MU_OK;
+    if (!x->collected && collect(r) != MU_OK)
+        return MU_NOMEM;
+    b = x->collected;
+    if (b->end != MU_EOF)
+        return b->end;
+    b->off = 0;
+    *len = b->mem_n + b->file.len;
+    tell_length(r, *len);
+    return MU_OK;
+}
+
+struct len_call {
+    struct mu_req *r;
+    uint64_t *len;
+    enum mu_rc rc;
+};
+
+static void spool_call(void *arg)
+{
+    struct len_call *c = arg;
+
+    c->rc = spool_home(c->r, c->len);
+}
+
+enum mu_rc mu_body_spool(struct mu_req *r, uint64_t *len)
+{
+    struct len_call c = { .r = r, .len = len };
+
+    mu_call_home(spool_call, &c);
+    return c.rc;
+}
+
+void mu_body_collect(struct mu_req *r)
+{
+    struct mu_exchange *x = mu_exchange_of(r);
+
+    /* Without memory for it, the handler reads the body the slow way. */
+    if (has_body(r) && !x->collected && x->body_taken == 0 && !x->host->is_single)
+        (void)!collect(r);
 }
 
 static void read_call(void *arg)
@@ -157,15 +256,26 @@ enum mu_rc mu_body_read(struct mu_req *r, void *buf, size_t cap, size_t *got)
     struct call c = { .r = r, .buf = buf, .cap = cap, .got = got };
 
     *got = 0;
-    if (r->main || !mu_exchange_of(r)->req.has_body)
-        return MU_EOF; /* a sub-request has no body of its own */
+    if (!has_body(r))
+        return MU_EOF;
     if (mu_exchange_of(r)->collected)
         return read_collected(mu_exchange_of(r)->collected, buf, cap, got);
-    if (mu_is_offloaded())
-        mu_call_home(read_call, &c);
-    else
-        read_call(&c);
+    mu_call_home(read_call, &c);
     return c.rc;
+}
+
+enum mu_rc mu_body_try_read(struct mu_req *r, void *buf, size_t cap, size_t *got,
+                            struct mu_wait_item *item, int64_t *deadline_ms)
+{
+    struct beside beside = { .item = item, .deadline_ms = deadline_ms };
+
+    *got = 0;
+    *deadline_ms = MU_NEVER;
+    if (r->main || !mu_exchange_of(r)->req.has_body)
+        return MU_EOF;
+    if (mu_exchange_of(r)->collected)
+        return read_collected(mu_exchange_of(r)->collected, buf, cap, got);
+    return read_some(r, buf, cap, got, &beside);
 }
 
 enum mu_rc mu_body_discard(struct mu_req *r)

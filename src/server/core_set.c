@@ -422,14 +422,19 @@ enum mu_rc mu_core_set_recursion(struct mu_cmd *cmd, void *conf, const struct mu
     return MU_OK;
 }
 
-/* A word kept as it is; "None" keeps the empty one (SetHandler, ForceType). */
+/* A word in lower case; "None" keeps the empty one (SetHandler, ForceType). */
 enum mu_rc mu_core_set_word_or_none(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
                                     size_t n)
 {
     struct mu_str *field = (struct mu_str *)(void *)((char *)conf + cmd->directive->offset);
 
     (void)n;
-    *field = mu_str_ieq(args[0], MU_S("none")) ? MU_S("") : mu_str_dup_lower(cmd->arena, args[0]);
+    if (mu_str_ieq(args[0], MU_S("none")))
+        *field = MU_S("");
+    else if (mu_str_chr(args[0], ':') >= 0) /* "proxy:unix:/run/My.sock": more than a name */
+        *field = mu_str_dup(cmd->arena, args[0]);
+    else
+        *field = mu_str_dup_lower(cmd->arena, args[0]);
     return field->p ? MU_OK : mu_cmd_error(cmd, "out of memory");
 }
 

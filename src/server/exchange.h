@@ -21,21 +21,25 @@ struct mu_exchange_ops {
      * Take body bytes of the answer; the first call (or end) sends the head made from
      * mu_exchange_answer(x). The last in the filter chain. Borrowed chunks (not is_exchange_owned)
      * are used up before it returns. With is_last the protocol may return MU_OK with owned chunks
-     * unsent: it flushes them by itself.
+     * unsent: it flushes them by itself. With x->must_not_wait it keeps what the client does not
+     * take (memory, then a temporary file) and sends it while the caller is elsewhere.
      * Returns: MU_OK, MU_GONE, MU_TIMEOUT, MU_NOMEM.
      */
     enum mu_rc (*write)(struct mu_exchange *x, const struct mu_chunk *chunks, size_t n,
                         bool is_last);
     /** As mu_body_read, without the limit. */
     enum mu_rc (*body_read)(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
+    /** As mu_body_try_read, without the limit. NULL: it waits as body_read does. */
+    enum mu_rc (*body_try_read)(struct mu_exchange *x, void *buf, size_t cap, size_t *got,
+                                struct mu_wait_item *item, int64_t *deadline_ms);
     /** An interim answer (100, 103). */
     enum mu_rc (*interim)(struct mu_exchange *x, enum mu_status status, const struct mu_headers *h);
     /**
-     * After a write with must_not_wait: what the client did not take becomes the exchange's own
-     * (memory, then a temporary file). On the worker thread that wrote, so the disk may be waited
-     * for. NULL: must_not_wait is not understood, every write waits.
+     * mu_client_lend and the end of it: returns the bytes sent since, as the kernel counts them.
+     * NULL: a request has no socket of its own.
      */
-    enum mu_rc (*keep)(struct mu_exchange *x);
+    enum mu_rc (*lend)(struct mu_exchange *x, int *fd);
+    uint64_t (*take_back)(struct mu_exchange *x);
 };
 
 struct mu_exchange {
@@ -53,7 +57,10 @@ struct mu_exchange {
     bool is_ended;      /**< the last chunk was taken */
     bool is_aborted;    /**< the client left or an error cut the answer short */
     bool wants_close;   /**< no further request on this connection */
-    bool must_not_wait; /**< the writer is a worker thread: a slow client must not hold it */
+    bool is_cut_here;   /**< aborted by us: the client may still be there to see it */
+    bool is_lent;       /**< a program writes to the client: nobody else may */
+    bool is_spooling;   /**< mu_resp_spool was called */
+    bool must_not_wait; /**< of a write: a slow client must not hold the writer */
     /**
      * The protocol knows that the request had begun to arrive when this turn of the reactor began
      * (its readiness was reported, and it is the first since): what was seen of the file system in
@@ -67,7 +74,7 @@ struct mu_exchange {
     struct mu_req *gather_req;  /**< whose filters they go through */
     struct mu_peer peer;        /**< what req.peer points to; its texts are in peer_text */
     char peer_text[2][56];
-    struct mu_collected_body *collected; /**< the request body, once mu_body_collect has read it */
+    struct mu_collected_body *collected; /**< the request body, once it was read ahead */
 };
 
 static inline struct mu_exchange *mu_exchange_of(struct mu_req *r)

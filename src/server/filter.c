@@ -70,32 +70,28 @@ static void to_protocol(void *arg)
     }
 }
 
-/**
- * From a worker thread, which is not to be held by a slow client: what it does not take now is
- * kept.
- */
-static enum mu_rc from_worker(struct call *c)
+static bool has_flush(const struct mu_chunk *chunks, size_t n)
 {
-    struct mu_exchange *x = mu_exchange_of(c->r);
-
-    x->must_not_wait = x->ops->keep != NULL && !x->host->is_single;
-    mu_call_home(to_protocol, c);
-    if (x->must_not_wait && c->rc == MU_OK)
-        c->rc = x->ops->keep(x);
-    x->must_not_wait = false;
-    return c->rc;
+    for (size_t i = 0; i < n; i++) {
+        if (chunks[i].kind == MU_CHUNK_FLUSH)
+            return true;
+    }
+    return false;
 }
 
 static enum mu_rc chain_end(struct mu_req *r, const struct mu_chunk *chunks, size_t n, bool is_last)
 {
     /* A sub-request's end is not the end of what its body is part of. */
     struct call c = { .r = r, .chunks = chunks, .n = n, .is_last = is_last && !r->main };
+    struct mu_exchange *x = mu_exchange_of(r);
 
     if (n == 0 && !c.is_last)
         return MU_OK;
-    if (mu_is_offloaded())
-        return from_worker(&c);
-    to_protocol(&c);
+    /* A worker thread is not to be held by a slow client, nor is who asked for spooling, but to
+     * flush. */
+    x->must_not_wait = mu_is_offloaded() || (x->is_spooling && !has_flush(chunks, n));
+    mu_call_home(to_protocol, &c);
+    x->must_not_wait = false;
     return c.rc;
 }
 

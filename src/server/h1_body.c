@@ -31,12 +31,12 @@ static enum mu_rc fail(struct mu_h1_exchange *x, enum mu_rc rc)
     return rc;
 }
 
-/** When the body, or the next piece of it, is too late. */
-static int64_t deadline(struct mu_h1_exchange *x)
+/** When the body, or the next piece of it, is too late; nothing has come since `quiet_ms`. */
+static int64_t deadline(struct mu_h1_exchange *x, int64_t quiet_ms)
 {
     struct mu_h1_body *b = &x->body;
     const struct mu_req *r = &x->x.req;
-    int64_t at = mu_deadline(mu_core_of(r->vhost->base)->timeout_ms);
+    int64_t at = quiet_ms + mu_core_of(r->vhost->base)->timeout_ms;
 
     if (b->since_ms == 0) {
         b->since_ms = mu_now_ms();
@@ -61,7 +61,7 @@ static enum mu_rc receive(struct mu_h1_exchange *x, void *buf, size_t cap, size_
 {
     struct mu_conn *c = x->x.conn;
     struct mu_wait_item it = { .io = &c->stream.io, .want = MU_READABLE };
-    int64_t at = may_wait ? deadline(x) : 0;
+    int64_t at = may_wait ? deadline(x, mu_now_ms()) : 0;
     enum mu_rc rc;
 
     *got = 0;
@@ -215,6 +215,27 @@ enum mu_rc mu_h1_body_read(struct mu_exchange *x, void *buf, size_t cap, size_t 
     return read_some(mu_h1_exchange_of(x), buf, cap, got, true);
 }
 
+enum mu_rc mu_h1_body_try_read(struct mu_exchange *mx, void *buf, size_t cap, size_t *got,
+                               struct mu_wait_item *item, int64_t *deadline_ms)
+{
+    struct mu_h1_exchange *x = mu_h1_exchange_of(mx);
+    enum mu_rc rc;
+
+    *got = 0;
+    if (cap == 0)
+        return MU_BAD;
+    rc = mu_is_cancelled() ? fail(x, MU_GONE) : read_some(x, buf, cap, got, false);
+    if (rc != MU_AGAIN) {
+        x->body.quiet_ms = 0;
+        return rc;
+    }
+    if (x->body.quiet_ms == 0)
+        x->body.quiet_ms = mu_now_ms();
+    *item = (struct mu_wait_item){ .io = &mx->conn->stream.io, .want = MU_READABLE };
+    *deadline_ms = deadline(x, x->body.quiet_ms);
+    return mu_now_ms() >= *deadline_ms ? fail(x, MU_TIMEOUT) : MU_AGAIN;
+}
+
 bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait)
 {
     size_t skipped = 0;
@@ -235,6 +256,35 @@ bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait)
         skipped += got;
     }
     return false;
+}
+
+/** Does chunked input end before the body does, or exactly there? Nothing is used up. */
+static bool is_within_chunks(struct mu_chunked state, const char *in, size_t n)
+{
+    struct mu_str data;
+    size_t used = 0;
+    enum mu_rc rc = MU_OK;
+
+    while (n > 0 && rc == MU_OK) {
+        rc = mu_chunked_decode(&state, in, n, &data, &used, NULL, NULL);
+        in += used;
+        n -= used;
+    }
+    return n == 0 && (rc == MU_OK || rc == MU_EOF);
+}
+
+bool mu_h1_body_covers_input(const struct mu_h1_exchange *x)
+{
+    const struct mu_h1 *h = mu_h1_of(x->x.conn);
+    const struct mu_h1_body *b = &x->body;
+    size_t in_buf = h->n - h->start, in_area = mu_h1_body_excess(x);
+
+    if (b->is_done)
+        return in_buf + in_area == 0;
+    if (b->framing == MU_BODY_LENGTH)
+        return in_buf <= b->left;
+    return in_buf > 0 ? is_within_chunks(b->chunked, h->buf + h->start, in_buf)
+                      : is_within_chunks(b->chunked, b->area + b->area_start, in_area);
 }
 
 uint32_t mu_h1_body_excess(const struct mu_h1_exchange *x)

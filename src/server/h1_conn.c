@@ -26,16 +26,21 @@ static void close_after(struct mu_conn *c, const struct mu_h1_exchange *x)
     bool client_closes = !x->is_persistent && x->x.bad == MU_STATUS_NONE && x->body.is_done;
     bool has_input = h->n > h->start || (c->stream.io.ready & MU_READABLE);
 
+    if (x->x.is_lent) { /* somebody may be writing still: nothing but our own copy ends */
+        mu_h1_drop_buf(c);
+        mu_conn_close(c);
+        return;
+    }
     if (x->x.is_aborted || h->is_aborted) {
         bool has_end =
             x->delimiter != MU_H1_BY_CLOSE; /* the client can see that something is missing */
 
         if (!has_end)
             reset_on_close(c);
-        mu_h1_end(c, has_end && x->is_cut_here && !h->is_aborted);
+        mu_h1_end(c, has_end && x->x.is_cut_here && !h->is_aborted);
         return;
     }
-    mu_h1_end(c, !client_closes || has_input);
+    mu_h1_end(c, !client_closes || has_input || x->was_lent);
 }
 
 /** The exchange is over: log it, give back what it held. True when the connection goes on. */
@@ -59,6 +64,13 @@ static bool end_exchange(struct mu_conn *c)
         close_after(c, x);
     mu_reactor_arena_give_back(mu_reactor_self(), a);
     return goes_on;
+}
+
+static void log_late(const struct mu_h1_exchange *x)
+{
+    MU_LOG(
+        &x->x.req.log, "core", MU_LOG_INFO, "MU0541",
+        "the client took nothing of its answer for the time TimeOut allows; the connection is closed");
 }
 
 /** What is left of the answer goes to the reactor. */
@@ -97,6 +109,11 @@ static bool answered(struct mu_conn *c)
     }
     if (mu_is_cancelled() || h->is_aborted)
         x->x.is_aborted |= x->has_pending || !x->x.is_ended;
+    if (x->lost != MU_OK) {
+        x->x.is_aborted = true;
+        if (x->lost == MU_TIMEOUT)
+            log_late(x);
+    }
     if (x->has_pending && !x->x.is_aborted) {
         begin_flush(c);
         return false;
@@ -237,6 +254,8 @@ static void h1_ready(struct mu_conn *c, unsigned events)
         /* A client that has merely finished sending still gets its answer. */
         if ((events & MU_HANGUP) && h->x->x.fiber && mu_conn_is_torn(c))
             mu_fiber_cancel(h->x->x.fiber); /* no more: a worker thread may own the exchange now */
+        else if (events & MU_WRITABLE)
+            mu_h1_send_beside(h->x);
         return;
     case MU_H1_FLUSH:
         if (events & (MU_WRITABLE | MU_HANGUP))
@@ -296,16 +315,15 @@ static void h1_timeout(struct mu_conn *c)
             flush_on(c);
             return;
         }
-        MU_LOG(
-            &h->x->x.req.log, "core", MU_LOG_INFO, "MU0541",
-            "the client took nothing of its answer for the time TimeOut allows; the connection is closed");
+        log_late(h->x);
         h->x->x.is_aborted = true;
         (void)end_exchange(c);
         return;
     case MU_H1_LINGER:
         mu_h1_linger_timeout(c);
         return;
-    case MU_H1_RUN: /* the fiber minds its own time */
+    case MU_H1_RUN:
+        mu_h1_beside_timeout(h->x);
         return;
     }
 }
@@ -327,7 +345,8 @@ static void h1_abort(struct mu_conn *c)
 
     h->is_aborted = true;
     if (h->state == MU_H1_RUN) {
-        (void)shutdown(c->stream.io.fd, SHUT_RDWR);
+        if (!h->x->x.is_lent)
+            (void)shutdown(c->stream.io.fd, SHUT_RDWR);
         if (h->x->x.fiber)
             mu_fiber_cancel(h->x->x.fiber);
     } else if (h->state == MU_H1_FLUSH) {

@@ -1,6 +1,6 @@
 /*
- * HTTP/1 on a connection: what h1_conn.c, h1_read.c, h1_body.c, h1_head.c, h1_sink.c, h1_send.c and
- * linger.c share.
+ * HTTP/1 on a connection: what h1_conn.c, h1_read.c, h1_body.c, h1_head.c, h1_sink.c, h1_send.c,
+ * h1_keep.c, h1_lend.c and linger.c share.
  */
 #ifndef MU_SERVER_H1_CONN_H
 #define MU_SERVER_H1_CONN_H
@@ -28,10 +28,10 @@ struct mu_h1 {
     struct mu_h1_exchange *x; /**< MU_H1_RUN and MU_H1_FLUSH */
     char *buf;                /**< input: [start, n) is not used up yet */
     uint32_t cap, start, n;
-    uint8_t state;    /**< enum mu_h1_state */
-    uint8_t buf_kind; /**< enum mu_h1_buf */
-    bool wants_turn;  /**< MU_H1_FLUSH, MU_H1_LINGER: the timer means "go on", not "too late" */
-    bool is_aborted;  /**< the server aborts; the fiber is on its way home */
+    uint8_t state;         /**< enum mu_h1_state */
+    uint8_t buf_kind;      /**< enum mu_h1_buf */
+    bool wants_turn;       /**< the timer means "go on", not "too late" (not of heads) */
+    bool is_aborted;       /**< the server aborts; the fiber is on its way home */
     uint32_t keepalive_ms; /**< of the server that answered last */
     struct mu_h1_parser parser;
     int64_t since_ms; /**< when the head began, or lingering */
@@ -45,6 +45,7 @@ struct mu_h1_body {
     uint64_t left;     /**< MU_BODY_LENGTH: bytes not read yet */
     uint64_t received; /**< since since_ms, for MinRate */
     int64_t since_ms;  /**< of the first read; 0: none yet */
+    int64_t quiet_ms;  /**< since when mu_h1_body_try_read has found nothing; 0: it has */
     const struct mu_read_timeouts *timeouts;
     struct mu_chunked chunked;
     char *area; /**< chunked: where input is read to once the head's buffer is full; NULL: there */
@@ -61,15 +62,18 @@ struct mu_h1_exchange {
     enum mu_h1_delimiter delimiter;
     bool is_persistent;       /**< the request's version and Connection ask for it */
     bool has_keepalive_token; /**< Connection: keep-alive was said: the answer says it too */
-    bool is_cut_here;         /**< the answer was cut short by us, and the client is still there */
-    bool has_pending;         /**< `out` holds the end of the answer */
+    bool has_pending;         /**< `out` holds bytes that the client has not taken */
+    bool is_busy;    /**< the writer is at `out`, or waits for the client: the reactor keeps away */
+    enum mu_rc lost; /**< why the reactor could not send on while the writer was elsewhere */
     uint64_t body_left; /**< MU_H1_BY_LENGTH: bytes the head promised and that were not taken yet */
     char frame[24];     /**< size line of the present chunk */
     struct mu_chunk *out; /**< what is left to flush: [out_i, out_n) */
     size_t out_n, out_i, out_cap;
-    size_t kept; /**< bytes of `out` copied for a worker thread */
-    struct mu_spool
-        spool; /**< bytes of `out` that a worker thread wrote and the client did not take */
+    char *kept;            /**< bytes of `out` that were only lent, in memory */
+    uint32_t kept_n;       /**< and how many; they are used again once nothing is pending */
+    struct mu_spool spool; /**< the same, in a file */
+    uint64_t lent_at;      /**< bytes the kernel had sent when the socket was lent */
+    bool was_lent;         /**< others may have had the socket */
 };
 
 static inline struct mu_h1 *mu_h1_of(struct mu_conn *c)
@@ -113,12 +117,17 @@ int64_t mu_h1_head_ms_left(struct mu_conn *c);
 void mu_h1_body_begin(struct mu_h1_exchange *x, const struct mu_h1_head *head);
 /** exchange ops.body_read */
 enum mu_rc mu_h1_body_read(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
+/** exchange ops.body_try_read */
+enum mu_rc mu_h1_body_try_read(struct mu_exchange *x, void *buf, size_t cap, size_t *got,
+                               struct mu_wait_item *item, int64_t *deadline_ms);
 /**
  * Before the next request: skip what the handler left of the body, a bounded amount; waits only
  * when may_wait.
  * Returns: false when too much or something broken is left: the connection must close.
  */
 MU_MAY_SUSPEND bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait);
+/** Is what was read and not used up yet of the body, all of it? */
+bool mu_h1_body_covers_input(const struct mu_h1_exchange *x);
 /** Bytes the body's reads took that belong to the next request. */
 uint32_t mu_h1_body_excess(const struct mu_h1_exchange *x);
 /**
@@ -158,24 +167,54 @@ MU_MAY_SUSPEND enum mu_rc mu_h1_send_all(struct mu_h1_exchange *x, struct mu_chu
  */
 MU_MAY_SUSPEND enum mu_rc mu_h1_send_last(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n);
 /**
- * For a worker thread: send what goes, leave the rest pending. Only a spool that has grown huge is
- * waited for.
+ * As much as goes without waiting. MU_OK: everything (*i == n) or a slice; MU_AGAIN: the socket is
+ * full.
  */
-MU_MAY_SUSPEND enum mu_rc mu_h1_send_or_leave(struct mu_h1_exchange *x, struct mu_chunk *v,
-                                              size_t n);
+enum mu_rc mu_h1_send_some(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, size_t *i);
+/** One slice from the fiber, then its turn may be over. MU_AGAIN as in mu_h1_send_some. */
+MU_MAY_SUSPEND enum mu_rc mu_h1_send_slice(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n,
+                                           size_t *i);
+/** Send of what is pending until `left` bytes are left, waiting as long as the client takes. */
+MU_MAY_SUSPEND enum mu_rc mu_h1_send_down(struct mu_h1_exchange *x, uint64_t left);
 /**
  * On the fiber again, behind what a worker thread left: the end joins it for the reactor, all else
  * waits for it.
  */
 MU_MAY_SUSPEND enum mu_rc mu_h1_send_behind(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n,
                                             bool is_last);
-/** exchange ops.keep */
-enum mu_rc mu_h1_keep(struct mu_exchange *x);
 /**
  * Send on without waiting. MU_OK: all is out; MU_AGAIN; MU_LIMIT: others' turn first; else it
  * failed and x is aborted.
  */
 enum mu_rc mu_h1_flush(struct mu_h1_exchange *x);
+
+/* h1_keep.c: what the client did not take of an answer whose writer must not wait. */
+
+/** Bytes that a slow client may leave in the temporary folder: 1 GiB (tests lower it). */
+extern uint64_t mu_h1_keep_max;
+
+/** Bytes of x->out not sent yet. */
+uint64_t mu_h1_pending(const struct mu_h1_exchange *x);
+/** Behind what is pending already, if anything is: v[0..n), as it is at this moment. MU_NOMEM. */
+enum mu_rc mu_h1_append(struct mu_h1_exchange *x, const struct mu_chunk *v, size_t n);
+/**
+ * For who must not wait: send what goes, keep the rest (memory, then a file). Only what is above
+ * mu_h1_keep_max is waited for.
+ */
+MU_MAY_SUSPEND enum mu_rc mu_h1_send_or_leave(struct mu_h1_exchange *x, struct mu_chunk *v,
+                                              size_t n);
+/** The writer is at x->out; it has gone, and the reactor sends on what is pending. */
+void mu_h1_sink_enter(struct mu_h1_exchange *x);
+void mu_h1_sink_leave(struct mu_h1_exchange *x);
+/** In the reactor, while the writer is elsewhere: send on; its timer struck. */
+void mu_h1_send_beside(struct mu_h1_exchange *x);
+void mu_h1_beside_timeout(struct mu_h1_exchange *x);
+
+/* h1_lend.c */
+
+/** exchange ops.lend, ops.take_back */
+enum mu_rc mu_h1_lend(struct mu_exchange *x, int *fd);
+uint64_t mu_h1_take_back(struct mu_exchange *x);
 
 /* linger.c */
 

@@ -17,8 +17,10 @@ enum {
 static const struct mu_exchange_ops h1_ops = {
     .write = mu_h1_write,
     .body_read = mu_h1_body_read,
+    .body_try_read = mu_h1_body_try_read,
     .interim = mu_h1_interim,
-    .keep = mu_h1_keep,
+    .lend = mu_h1_lend,
+    .take_back = mu_h1_take_back,
 };
 
 void mu_h1_drop_buf(struct mu_conn *c)

@@ -1,30 +1,24 @@
 /*
  * h1_send: chunks on their way to the socket. Memory is gathered into one call, a file follows by
- * sendfile behind MSG_MORE. Who may wait, waits for room; the end of an answer, and what a worker
- * thread writes, is left pending instead: the reactor sends it later (state FLUSH), so that a slow
- * client holds neither fiber nor thread.
+ * sendfile behind MSG_MORE. Who may wait, waits for room; the end of an answer, and what is written
+ * by who must not wait (h1_keep.c), is left pending instead: the reactor sends it later (state
+ * FLUSH), so that a slow client holds neither fiber nor thread.
  */
 #include <server/h1_conn.h>
-
-#include <fcntl.h>
 
 enum {
     IOV_BATCH = 64,
     COPY_MAX = 16 * 1024, /* of borrowed bytes kept for the flush instead of holding the fiber */
-    KEEP_IN_MEMORY = 32 * 1024, /* of a worker thread's answer, before there is a file */
     SLICE =
         2 * 1024 *
         1024, /* sent in one go to a client that takes everything; then others have their turn */
 };
 
-/** Of a worker thread's answer that a slow client may leave in the temporary folder. */
-#define SPOOL_MAX (UINT64_C(1) << 30)
-
 enum mu_rc mu_h1_give_up(struct mu_h1_exchange *x, enum mu_rc rc)
 {
     x->x.is_aborted = true;
     x->x.wants_close = true;
-    x->is_cut_here = rc != MU_GONE && rc != MU_TIMEOUT;
+    x->x.is_cut_here = rc != MU_GONE && rc != MU_TIMEOUT;
     return rc;
 }
 
@@ -83,11 +77,7 @@ static enum mu_rc send_file(struct mu_h1_exchange *x, struct mu_chunk *v, size_t
     return MU_EIO;
 }
 
-/**
- * As much as goes without waiting. MU_OK: everything (*i == n) or a slice; MU_AGAIN: the socket is
- * full.
- */
-static enum mu_rc send_some(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, size_t *i)
+enum mu_rc mu_h1_send_some(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, size_t *i)
 {
     uint64_t end = x->x.wire_out + SLICE;
     enum mu_rc rc;
@@ -115,11 +105,10 @@ static enum mu_rc wait_for_room(struct mu_h1_exchange *x)
     return mu_wait(&it, 1, mu_deadline(mu_core_of(x->x.req.vhost->base)->timeout_ms));
 }
 
-/** One slice from the fiber, then its turn may be over. MU_AGAIN as in send_some. */
-static enum mu_rc send_slice(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, size_t *i)
+enum mu_rc mu_h1_send_slice(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, size_t *i)
 {
     uint64_t before = x->x.wire_out;
-    enum mu_rc rc = mu_is_cancelled() ? MU_GONE : send_some(x, v, n, i);
+    enum mu_rc rc = mu_is_cancelled() ? MU_GONE : mu_h1_send_some(x, v, n, i);
 
     if (rc != MU_OK)
         return rc;
@@ -132,7 +121,7 @@ enum mu_rc mu_h1_send_all(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n
     enum mu_rc rc = MU_OK;
 
     while (*i < n && rc == MU_OK) {
-        rc = send_slice(x, v, n, i);
+        rc = mu_h1_send_slice(x, v, n, i);
         if (rc == MU_AGAIN)
             rc = wait_for_room(x);
     }
@@ -188,57 +177,24 @@ enum mu_rc mu_h1_send_last(struct mu_h1_exchange *x, struct mu_chunk *v, size_t 
     enum mu_rc rc = MU_OK;
 
     while (i < n && rc == MU_OK)
-        rc = send_slice(x, v, n, &i);
+        rc = mu_h1_send_slice(x, v, n, &i);
     if (rc != MU_AGAIN)
         return rc;
     rc = keep_rest(x, v + i, n - i);
     return rc == MU_LIMIT || rc == MU_NOMEM ? mu_h1_send_all(x, v, n, &i) : rc;
 }
 
-/** Behind what is pending already, if anything is: v[0..n), as it is at this moment. */
-static enum mu_rc append_pending(struct mu_h1_exchange *x, const struct mu_chunk *v, size_t n)
+enum mu_rc mu_h1_send_down(struct mu_h1_exchange *x, uint64_t left)
 {
-    size_t old = x->has_pending ? x->out_n - x->out_i : 0;
-    struct mu_chunk *out = x->out;
-
-    if (old + n > x->out_cap) {
-        x->out_cap = 2 * (old + n);
-        out = mu_arena_alloc(x->x.req.arena, x->out_cap * sizeof(*out));
-    }
-    if (!out)
-        return MU_NOMEM;
-    if (old > 0)
-        memmove(out, x->out + x->out_i, old * sizeof(*out));
-    memcpy(out + old, v, n * sizeof(*out));
-    x->out = out;
-    x->out_n = old + n;
-    x->out_i = 0;
-    x->has_pending = true;
-    return MU_OK;
-}
-
-static uint64_t pending_bytes(const struct mu_h1_exchange *x)
-{
-    uint64_t total = 0;
-
-    for (size_t i = x->out_i; x->has_pending && i < x->out_n; i++)
-        total += mu_h1_chunk_len(&x->out[i]);
-    return total;
-}
-
-enum mu_rc mu_h1_send_or_leave(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n)
-{
-    size_t i = 0;
     enum mu_rc rc = MU_OK;
 
-    while (x->has_pending && rc == MU_OK) {
-        rc = pending_bytes(x) > SPOOL_MAX ? mu_h1_send_all(x, x->out, x->out_n, &x->out_i)
-                                          : send_slice(x, x->out, x->out_n, &x->out_i);
-        x->has_pending = x->out_i < x->out_n;
+    while (rc == MU_OK && x->out_i < x->out_n &&
+           (x->spool.cannot_free || mu_h1_pending(x) > left)) {
+        rc = mu_h1_send_slice(x, x->out, x->out_n, &x->out_i);
+        if (rc == MU_AGAIN)
+            rc = wait_for_room(x);
     }
-    while (i < n && rc == MU_OK)
-        rc = send_slice(x, v, n, &i);
-    return rc == MU_AGAIN ? append_pending(x, v + i, n - i) : rc;
+    return rc;
 }
 
 enum mu_rc mu_h1_send_behind(struct mu_h1_exchange *x, struct mu_chunk *v, size_t n, bool is_last)
@@ -247,7 +203,7 @@ enum mu_rc mu_h1_send_behind(struct mu_h1_exchange *x, struct mu_chunk *v, size_
     enum mu_rc rc;
 
     if (is_last && borrowed_bytes(v, n) == 0)
-        return append_pending(x, v, n);
+        return mu_h1_append(x, v, n);
     rc = mu_h1_send_all(x, x->out, x->out_n, &x->out_i);
     x->has_pending = false;
     if (rc != MU_OK)
@@ -255,73 +211,9 @@ enum mu_rc mu_h1_send_behind(struct mu_h1_exchange *x, struct mu_chunk *v, size_
     return is_last ? mu_h1_send_last(x, v, n) : mu_h1_send_all(x, v, n, &i);
 }
 
-/** A descriptor that was only lent. */
-static enum mu_rc keep_file(struct mu_h1_exchange *x, struct mu_chunk *c)
-{
-    c->fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
-    return c->fd < 0 ? MU_EIO : mu_defer_close(x->x.req.arena, c->fd);
-}
-
-/** Bytes that were only lent: a few stay in memory, once there is a file all go there. */
-static enum mu_rc keep_mem(struct mu_h1_exchange *x, struct mu_chunk *c)
-{
-    struct mu_chunk f = { .kind = MU_CHUNK_FILE, .len = c->mem.n };
-    enum mu_rc rc;
-
-    if (x->spool.fd < 0 && x->kept + c->mem.n <= KEEP_IN_MEMORY) {
-        x->kept += c->mem.n;
-        c->mem = mu_str_dup(x->x.req.arena, c->mem);
-        return c->mem.p ? MU_OK : MU_NOMEM;
-    }
-    rc = mu_spool_append(&x->spool, c->mem, &f.off);
-    f.fd = x->spool.fd;
-    *c = f;
-    return rc;
-}
-
-/** What lies side by side in the spool is one chunk, so that the list stays short. */
-static void merge_spooled(struct mu_h1_exchange *x)
-{
-    size_t to = x->out_i;
-
-    for (size_t i = x->out_i + 1; i < x->out_n; i++) {
-        struct mu_chunk *a = &x->out[to], *b = &x->out[i];
-
-        if (a->kind == MU_CHUNK_FILE && b->kind == MU_CHUNK_FILE && a->fd == x->spool.fd &&
-            b->fd == a->fd && a->off + a->len == b->off)
-            a->len += b->len;
-        else
-            x->out[++to] = *b;
-    }
-    x->out_n = to + 1;
-}
-
-enum mu_rc mu_h1_keep(struct mu_exchange *mx)
-{
-    struct mu_h1_exchange *x = mu_h1_exchange_of(mx);
-    enum mu_rc rc = MU_OK;
-
-    if (!x->has_pending)
-        return MU_OK;
-    for (size_t i = x->out_i; i < x->out_n && rc == MU_OK; i++) {
-        struct mu_chunk *c = &x->out[i];
-
-        if (!c->is_exchange_owned && mu_h1_chunk_len(c) > 0)
-            rc = c->kind == MU_CHUNK_FILE ? keep_file(x, c) : keep_mem(x, c);
-        c->is_exchange_owned = true;
-    }
-    merge_spooled(x);
-    if (rc == MU_OK)
-        return MU_OK;
-    MU_LOG(
-        &mx->req.log, "core", MU_LOG_ERR, "MU0533",
-        "no room in memory or the temporary folder for what the client does not take; its answer is cut off");
-    return mu_h1_give_up(x, rc);
-}
-
 enum mu_rc mu_h1_flush(struct mu_h1_exchange *x)
 {
-    enum mu_rc rc = send_some(x, x->out, x->out_n, &x->out_i);
+    enum mu_rc rc = mu_h1_send_some(x, x->out, x->out_n, &x->out_i);
 
     if (rc == MU_OK && x->out_i < x->out_n)
         return MU_LIMIT;

@@ -145,8 +145,10 @@ enum mu_rc mu_h1_write(struct mu_exchange *mx, const struct mu_chunk *chunks, si
     size_t at = 0, i = 0, room = 0;
     enum mu_rc rc = MU_OK;
 
-    if (mx->is_ended || mx->is_aborted)
+    if (mx->is_ended || mx->is_aborted || mx->is_lent)
         return MU_GONE;
+    if (x->lost != MU_OK)
+        return mu_h1_give_up(x, x->lost);
     if (n + 3 > SEGS_ON_STACK)
         v = mu_arena_alloc(mx->req.arena, (n + 3) * sizeof(*v));
     if (!v)
@@ -162,6 +164,7 @@ enum mu_rc mu_h1_write(struct mu_exchange *mx, const struct mu_chunk *chunks, si
         at = join(v, at);
     if (is_last)
         (void)check_complete(x);
+    mu_h1_sink_enter(x);
     if (mx->must_not_wait)
         rc = mu_h1_send_or_leave(x, v, at);
     else if (x->has_pending)
@@ -169,7 +172,10 @@ enum mu_rc mu_h1_write(struct mu_exchange *mx, const struct mu_chunk *chunks, si
     else
         rc = is_last ? mu_h1_send_last(x, v, at) : mu_h1_send_all(x, v, at, &i);
     mx->is_ended = is_last;
-    return rc == MU_OK ? MU_OK : mu_h1_give_up(x, rc);
+    if (rc != MU_OK)
+        (void)mu_h1_give_up(x, rc);
+    mu_h1_sink_leave(x);
+    return rc;
 }
 
 enum mu_rc mu_h1_interim(struct mu_exchange *mx, enum mu_status status, const struct mu_headers *h)
@@ -181,7 +187,7 @@ enum mu_rc mu_h1_interim(struct mu_exchange *mx, enum mu_status status, const st
     char *buf;
     enum mu_rc rc;
 
-    if (mx->is_head_sent || mx->req.version < 1001)
+    if (mx->is_head_sent || mx->is_lent || mx->req.version < 1001)
         return MU_OK;
     for (uint32_t k = 0; h && k < h->n; k++)
         cap += h->v[k].name.n + h->v[k].value.n + 4;

@@ -143,9 +143,25 @@ const struct mu_phases *mu_phases_of(const struct mu_dirconf *conf, const struct
     return seen;
 }
 
+/* "proxy:unix:/run/a.sock|fcgi://h/" is answered by "proxy:unix:" or "proxy:", if one is there. */
+static const struct mu_handler_entry *find_prefix(const struct mu_server *s, struct mu_str name)
+{
+    for (size_t n = name.n; n > 0; n--) {
+        const struct mu_handler_entry *e = NULL;
+
+        if (name.p[n - 1] == ':')
+            e = mu_map_get(s->handlers, mu_str_n(name.p, n));
+        if (e)
+            return e;
+    }
+    return NULL;
+}
+
 const struct mu_handler_entry *mu_handler_find(const struct mu_server *s, struct mu_str name)
 {
-    return mu_map_get(s->handlers, name);
+    const struct mu_handler_entry *e = mu_map_get(s->handlers, name);
+
+    return e || !s->has_prefix_handlers ? e : find_prefix(s, name);
 }
 
 static enum mu_rc handler_add(struct mu_server *s, struct mu_arena *a, const struct mu_module *m,
@@ -160,6 +176,8 @@ static enum mu_rc handler_add(struct mu_server *s, struct mu_arena *a, const str
     e->module = m;
     if (strchr(h->name, '/') && strcmp(h->name, "httpd/unix-directory") != 0)
         s->has_type_handlers = true;
+    if (mu_str_ends(mu_str_c(h->name), MU_S(":")))
+        s->has_prefix_handlers = true;
     if (!first)
         return mu_map_set(s->handlers, mu_str_c(h->name), e);
     while (first->next)

@@ -201,7 +201,7 @@ static const struct mu_handler_entry *choose_handler(struct mu_req *r)
         return mu_handler_find(s, r->handler);
     }
     if (MU_UNLIKELY(s->has_type_handlers) && r->content_type.n) {
-        const struct mu_handler_entry *e = mu_handler_find(s, r->content_type);
+        const struct mu_handler_entry *e = mu_map_get(s->handlers, r->content_type);
 
         if (e)
             return e;
@@ -268,7 +268,7 @@ bool mu_req_is_answered(struct mu_req *r)
 {
     const struct mu_exchange *x = mu_exchange_of(r);
 
-    return x->is_head_sent || x->is_ended || x->is_aborted;
+    return x->is_head_sent || x->is_ended || x->is_aborted || x->is_lent;
 }
 
 void mu_req_end(struct mu_req *r)

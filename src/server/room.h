@@ -67,7 +67,8 @@ struct mu_server {
     struct mu_map *handlers; /**< name → first struct mu_handler_entry */
     const struct mu_handler_entry *default_handlers;
     const struct mu_handler_entry *directory_handlers;
-    bool has_type_handlers; /**< some handler is named like a media type */
+    bool has_type_handlers;   /**< some handler is named like a media type */
+    bool has_prefix_handlers; /**< some handler's name ends in ':' */
     bool wants_timing;
     struct mu_name_table *names;
     struct mu_log_file *log_files; /**< opened by mu_log_file_open */
@@ -82,7 +83,10 @@ static inline const struct mu_routing *mu_routing_of(const struct mu_vhost *v)
 void mu_phases_init(void);
 /** The phases of `conf`; made on first use. NULL when out of memory. Any thread. */
 const struct mu_phases *mu_phases_of(const struct mu_dirconf *conf, const struct mu_vhost *v);
-/** Handlers of that name, or NULL. The name's case counts for nothing. */
+/**
+ * Handlers of that name, or those whose name ends in ':' and begins it (the longest); or NULL. The
+ * name's case counts for nothing.
+ */
 const struct mu_handler_entry *mu_handler_find(const struct mu_server *s, struct mu_str name);
 /** Fill s->handlers from the modules' tables. */
 MU_NODISCARD enum mu_rc mu_handlers_prepare(struct mu_server *s, struct mu_arena *a);

@@ -1,6 +1,9 @@
 /*
  * spool: temporary files without a name, so that nothing is left behind however the process ends.
- * Made in TMPDIR or /tmp on first use: most answers and bodies never need one.
+ * Made in TMPDIR or /tmp on first use: most answers and bodies never need one. A place in the file is
+ * never written twice: sendfile(2) lends its pages to the socket, and a client that has not taken them
+ * yet would be sent something else. Room is given back by whole pages, which the socket may go on
+ * holding.
  */
 #include <server/spool.h>
 
@@ -64,4 +67,24 @@ enum mu_rc mu_spool_append(struct mu_spool *s, struct mu_str data, uint64_t *off
         s->len += (uint64_t)n;
     }
     return rc;
+}
+
+void mu_spool_free(struct mu_spool *s, uint64_t off)
+{
+    uint64_t end = off / MU_SPOOL_STEP * MU_SPOOL_STEP;
+
+    if (s->cannot_free || end <= s->freed)
+        return;
+    if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->freed,
+                  (off_t)(end - s->freed)) == 0)
+        s->freed = end;
+    else if (errno != EINTR)
+        s->cannot_free = true;
+}
+
+void mu_spool_clear(struct mu_spool *s)
+{
+    if (s->len < MU_SPOOL_STEP || ftruncate(s->fd, 0) != 0)
+        return; /* little: go on behind it */
+    s->len = s->freed = 0;
 }

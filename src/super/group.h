@@ -71,6 +71,8 @@ struct mu_group {
      * lost without a word. May be NULL when there never is any.
      */
     void (*holds)(void (*visit)(void *arg, pid_t pid, int fd), void *arg);
+    /** The take-over is through: there is no way back to the image before. May be NULL. */
+    void (*settled)(void);
     /** For a re-exec: descriptors by number, pids, names; whatever begin() needs. */
     enum mu_rc (*save)(struct mu_buf *out);
     /** The descriptors that the state names survive execve, or no longer. */

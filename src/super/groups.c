@@ -208,6 +208,10 @@ void mu_groups_settle(struct mu_super *s)
             add_stray(s, h);
     }
     drop_given(&s->groups);
+    for (size_t i = 0; i < s->groups.begun; i++) {
+        if (group_at(s, i)->settled)
+            group_at(s, i)->settled();
+    }
 }
 
 /* What the next image is given. */

@@ -32,7 +32,8 @@ static enum mu_rc check_threads(struct mu_config *c, const struct mu_mpm *mpm)
             rc = mu_config_error(
                 c,
                 "module %s cannot run in the threads of MPM %s: load mpm_prefork_module instead, or take "
-                "%s_module out",
+                "%s_module out and run the application in processes of its own (an <ApplicationPool>; "
+                "for PHP also php-fpm)",
                 c->modules[i]->name, mpm->name, c->modules[i]->name);
     }
     return rc;

@@ -75,13 +75,18 @@ class Client:
         return piece
 
     def _chunked(self):
-        body = b""
+        pieces = []
         while True:
-            n = int(self._until(b"\r\n"), 16)
-            body += self.read_exactly(n)
-            assert self.read_exactly(2) == b"\r\n"
-            if n == 0:
-                return body
+            pieces.append(self.chunk())
+            if not pieces[-1]:
+                return b"".join(pieces)
+
+    def chunk(self):
+        """The next piece of a chunked body; the last one is empty."""
+        n = int(self._until(b"\r\n"), 16)
+        data = self.read_exactly(n)
+        assert self.read_exactly(2) == b"\r\n"
+        return data
 
     def head(self):
         """Status line and fields; the body is left to be read."""

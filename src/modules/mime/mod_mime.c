@@ -49,7 +49,10 @@ static struct mime_ext *ext_get(struct mu_cmd *cmd, struct mime_conf *c, struct 
 static enum mu_rc add_attr(struct mu_cmd *cmd, struct mime_conf *c, const struct mu_str *args,
                            size_t n, enum mime_attr attr)
 {
-    struct mu_str value = mu_str_dup_lower(cmd->arena, args[0]);
+    /* "pool:Blog" and "proxy:unix:/run/My.sock" are more than names of handlers. */
+    bool is_more = attr == MIME_HANDLER && mu_str_chr(args[0], ':') >= 0;
+    struct mu_str value =
+        is_more ? mu_str_dup(cmd->arena, args[0]) : mu_str_dup_lower(cmd->arena, args[0]);
 
     for (size_t i = 1; i < n; i++) {
         struct mime_ext *e = ext_get(cmd, c, args[i]);

@@ -7,8 +7,10 @@
 
 #include "fake_clock.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <muster/clock.h>
 #include <muster/str.h>
+#include <netinet/in.h>
 
 struct fixture *fx;
 
@@ -152,7 +154,8 @@ static void do_promise(struct mu_req *r, int64_t said, size_t wrote)
     fx->write_rc = mu_resp_chunks(r, &c, 1, true);
 }
 
-static void do_park(struct mu_req *r)
+/** Wait until the test says so. */
+static enum mu_rc park(void)
 {
     struct mu_wake w;
     struct mu_wait_item it = { .wake = &w };
@@ -161,6 +164,12 @@ static void do_park(struct mu_req *r)
     fx->parked = &w;
     fx->park_rc = mu_wait(&it, 1, MU_NEVER);
     fx->parked = NULL;
+    return fx->park_rc;
+}
+
+static void do_park(struct mu_req *r)
+{
+    (void)park();
     finish(r, MU_200_OK, MU_S("woken\n"));
 }
 
@@ -201,8 +210,93 @@ static void do_offload(struct mu_req *r, void (*fn)(void *arg))
         (void)!mu_resp_chunks(r, NULL, 0, true);
 }
 
+/** All of `big` in pieces whose memory is used again, then a pause; as often as it says. */
+static void do_spool(struct mu_req *r, int times, bool flushes)
+{
+    enum mu_rc rc = MU_OK;
+
+    mu_resp_spool(r);
+    for (int i = 0; i < times && rc == MU_OK; i++) {
+        big_offloaded(r);
+        rc = flushes ? mu_resp_flush(r) : MU_OK;
+        if (rc == MU_OK)
+            rc = park();
+    }
+    fx->write_rc = rc == MU_OK ? mu_resp_chunks(r, NULL, 0, true) : rc;
+}
+
+/** The same, but what is waited for is the request's body. */
+static void do_spool_read(struct mu_req *r)
+{
+    mu_resp_spool(r);
+    big_offloaded(r);
+    fx->body_rc = mu_body_read(r, fx->body, sizeof(fx->body), &fx->body_n);
+    fx->write_rc = mu_resp_chunks(r, NULL, 0, true);
+}
+
+static void do_lend(struct mu_req *r)
+{
+    fx->lend_rc = mu_client_lend(r, &fx->lent);
+    if (fx->lend_rc != MU_OK) {
+        finish(r, MU_200_OK, MU_S("relayed\n"));
+        return;
+    }
+    if (park() != MU_OK && !fx->returns_always) {
+        (void)mu_resp_abort(r);
+        return;
+    }
+    if (r->has_body)
+        fx->body_rc = mu_body_read(r, fx->body, sizeof(fx->body), &fx->body_n);
+    if (mu_client_returned(r, fx->lent_status, fx->lent_bytes) == MU_STATUS_NONE)
+        finish(r, MU_200_OK, MU_S("by myself\n"));
+}
+
+static void do_cut(struct mu_req *r)
+{
+    fx->write_rc = mu_resp_write(r, MU_S("half of it"));
+    if (fx->write_rc == MU_OK)
+        fx->write_rc = mu_resp_flush(r);
+    (void)mu_resp_abort(r);
+}
+
+static void do_read_ahead(struct mu_req *r)
+{
+    fx->spool_rc = mu_body_spool(r, &fx->spool_len);
+    if (fx->spool_rc == MU_OK && r->body_len == (int64_t)fx->spool_len)
+        fx->spool_rc = mu_body_read(r, fx->body, 3, &fx->body_n);
+    if (fx->spool_rc == MU_OK) { /* once more, from the beginning */
+        fx->body_n = 0;
+        fx->spool_rc = mu_body_spool(r, &fx->spool_len);
+    }
+    do_read(r, 4096);
+}
+
+/** What the paths do that are about waiting; false: it is none of them. */
+static bool run_waiting_path(struct mu_req *r, struct mu_str path)
+{
+    if (mu_str_eq(path, MU_S("/spool")))
+        do_spool(r, 1, false);
+    else if (mu_str_eq(path, MU_S("/spool-twice")))
+        do_spool(r, 2, false);
+    else if (mu_str_eq(path, MU_S("/spool-flush")))
+        do_spool(r, 1, true);
+    else if (mu_str_eq(path, MU_S("/spool-read")))
+        do_spool_read(r);
+    else if (mu_str_eq(path, MU_S("/lend")))
+        do_lend(r);
+    else if (mu_str_eq(path, MU_S("/cut")))
+        do_cut(r);
+    else if (mu_str_eq(path, MU_S("/read-ahead")))
+        do_read_ahead(r);
+    else
+        return false;
+    return true;
+}
+
 static void run_path(struct mu_req *r, struct mu_str path)
 {
+    if (run_waiting_path(r, path))
+        return;
     if (mu_str_eq(path, MU_S("/small")))
         finish(r, MU_200_OK, MU_S("hello\n"));
     else if (mu_str_eq(path, MU_S("/stream")))
@@ -266,7 +360,9 @@ static int setup(void **state, enum mu_backend backend, uint32_t threads)
     confs[0] = &fx->core;
     for (size_t i = 0; i < sizeof(fx->big); i++)
         fx->big[i] = (char)('a' + i % 23);
-    fx->file_fd = -1;
+    fx->file_fd = fx->lent = -1;
+    fx->lent_status = MU_200_OK;
+    fx->lent_bytes = -1;
     for (int i = 0; i < 2; i++)
         mu_score_state(&fx->slots[i], '_');
     fx->workers = threads > 0 ? mu_worker_pool_create(threads, 0) : NULL;
@@ -339,6 +435,26 @@ void advance_clock(int64_t ms)
 {
     fake_now_ms += ms;
     settle();
+}
+
+int client_open_tcp(void)
+{
+    struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct mu_addr peer = { .family = AF_INET, .port = 4711, .ip = { 127, 0, 0, 1 } };
+    int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd, c;
+    socklen_t len = sizeof(sa);
+
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(l, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    assert_int_equal(listen(l, 1), 0);
+    assert_int_equal(getsockname(l, (struct sockaddr *)&sa, &len), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    c = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    assert_true(c >= 0);
+    close(l);
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(mu_conn_open(&fx->host, c, NULL, &peer), MU_OK);
+    return fd;
 }
 
 int client_open(bool has_small_buffers)

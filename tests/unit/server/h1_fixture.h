@@ -55,6 +55,12 @@ struct fixture {
     unsigned offloads;              /* handlers that came back from where they were offloaded to */
     int file_fd;                    /* /file sends file_len bytes of it */
     uint64_t file_len;
+    enum mu_rc lend_rc, spool_rc; /* of /lend, /read-ahead */
+    int lent;                     /* the descriptor that /lend was given */
+    enum mu_status lent_status;   /* what it says came of it */
+    int64_t lent_bytes;
+    bool returns_always; /* also when it was cancelled */
+    uint64_t spool_len;
     char big[1 << 20]; /* /big, /borrowed */
 };
 extern struct fixture *fx;
@@ -67,6 +73,8 @@ int fixture_teardown(void **state);
 
 /** A connection; returns the client's end. Small buffers on request, so that answers do not fit. */
 int client_open(bool has_small_buffers);
+/** The same over TCP, with what buffers the kernel likes. */
+int client_open_tcp(void);
 /** Send all, turning the reactor when the socket is full. */
 void client_send(int fd, const char *text);
 void client_send_n(int fd, const char *p, size_t n);

@@ -103,6 +103,13 @@ static enum mu_status teapot(struct mu_req *r, const void *conf)
     return (enum mu_status)418;
 }
 
+/* Answers to every handler that begins with "probe:", and says which it was. */
+static enum mu_status prefixed(struct mu_req *r, const void *conf)
+{
+    (void)conf;
+    return mu_resp_send(r, MU_200_OK, r->handler);
+}
+
 static const struct mu_directive directives[] = {
     MU_DIR_CALL("Mark", MU_IN_SERVER | MU_IN_DIR, 1, 1, set_mark, "a word for X-Marks"),
     MU_DIR_STR("RedirectTo", struct probe_conf, redirect, MU_IN_SERVER | MU_IN_DIR,
@@ -115,7 +122,9 @@ MU_MODULE(probe, .conf_size = sizeof(struct probe_conf), .directives = directive
           .handlers = MU_HANDLERS({ "redirect", redirect, MU_GET | MU_HEAD, false, false },
                                   { "include", include, MU_GET, false, false },
                                   { "text", text, MU_GET | MU_HEAD, false, false },
-                                  { "teapot", teapot, MU_GET, false, false }),
+                                  { "teapot", teapot, MU_GET, false, false },
+                                  { "probe:", prefixed, MU_GET, false, false },
+                                  { "probe:text:", text, MU_GET, false, false }),
           .hooks = MU_HOOKS({ MU_PHASE_FIXUP, 0, fixup, false, NULL },
                             { MU_PHASE_ACCESS, 0, access_check, false, is_access_active },
                             { MU_PHASE_LOG, 0, log_hook, false, NULL }));

@@ -51,6 +51,24 @@ static void test_unknown_status(void **state)
     assert_true(site->a.is_ended);
 }
 
+static void test_handler_prefixes(void **state)
+{
+    (void)state;
+    site_load("<Location /t>\nSetHandler \"probe:unix:/run/a.sock|fcgi://x/\"\n</Location>\n"
+              "<Location /u>\nSetHandler Probe:One\n</Location>\n"
+              "<Location /v>\nSetHandler probe:text:x\n</Location>\n"
+              "<Location /w>\nSetHandler probe\n</Location>\n"
+              "<Location /x>\nSetHandler other:probe:\n</Location>\n"
+              "<Location /y>\nSetHandler probe:\n</Location>");
+    assert_body("GET /t", "probe:unix:/run/a.sock|fcgi://x/");
+    assert_body("GET /u", "Probe:One");
+    assert_body("GET /v", "0123456789");
+    assert_body("GET /y", "probe:");
+    assert_status("POST /t", 405);
+    assert_status("GET /w", 500);
+    assert_status("GET /x", 500);
+}
+
 static void test_text(void **state)
 {
     (void)state;
@@ -162,6 +180,7 @@ int main(void)
         T(test_standard_page),
         T(test_signature),
         T(test_unknown_status),
+        T(test_handler_prefixes),
         T(test_text),
         T(test_local),
         T(test_url),
