@@ -27,6 +27,8 @@ struct mu_group_env {
      * no mask. The group's own descriptors are the group's to close.
      */
     void (*leave_supervisor)(void);
+    /** Does a web child of an earlier configuration still run? */
+    bool (*has_older_kids)(void);
 };
 
 struct mu_group {

@@ -85,6 +85,15 @@ static void leave(void)
     }
 }
 
+static bool has_older_kids(void)
+{
+    for (size_t i = 0; i < owner->kids_n; i++) {
+        if (owner->kids[i].generation != owner->now)
+            return true;
+    }
+    return false;
+}
+
 static struct mu_str state_of(const struct mu_super *s, const struct mu_group *g)
 {
     for (size_t i = 0; i < s->groups.given_n; i++) {
@@ -103,7 +112,8 @@ enum mu_rc mu_groups_begin(struct mu_super *s)
                                  .identity = &s->identity,
                                  .generation = s->now->number,
                                  .is_single = s->is_single,
-                                 .leave_supervisor = leave };
+                                 .leave_supervisor = leave,
+                                 .has_older_kids = has_older_kids };
     count(s);
     while (s->groups.begun < s->groups.n) {
         const struct mu_group *g = group_at(s, s->groups.begun);
