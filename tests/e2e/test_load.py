@@ -315,6 +315,25 @@ def test_slow_bodies_for_files_leave_fibers_to_others(serve):
             answer(s)
 
 
+@needs_event
+def test_unfinished_heads_do_not_fill_the_memory(serve):
+    """Above RequestHeadMemory the heads that go on growing are refused; who says little is served."""
+    server = serve(ONE_CHILD + "ListenerThreads 1\nTimeOut 3600\nRequestReadTimeout header=0 body=0\nRequestHeadMemory 100K\n")
+    with contextlib.ExitStack() as stack:
+        dribbling = connections(server, stack, 50, b"GET / HTTP/1.1\r\nX: y\r\n")
+        growing = connections(server, stack, 100, b"GET / HTTP/1.1\r\nX: " + b"y" * 4000)
+        wait_until("the log says why", lambda: "RequestHeadMemory is 102400" in server.error_log())
+        assert server.get("/", {"X": "y" * 4000}).body == b"hello\n"
+        for s in dribbling:
+            s.sendall(b"Host: x\r\n\r\n")
+            answer(s)
+        for s in growing[-50:]:
+            assert s.recv(12) == b"HTTP/1.1 503"
+        growing[0].sendall(b"\r\nHost: x\r\n\r\n")
+        answer(growing[0])
+        assert server.error_log().count("MU0542") == 1
+
+
 # What is left
 
 def ab(server, path, count, *more):
