@@ -300,6 +300,11 @@ uint32_t mu_reactor_fibers(const struct mu_reactor *r)
     return r->fibers_n;
 }
 
+bool mu_reactor_has_fibers(const struct mu_reactor *r)
+{
+    return r->fibers_n <= r->max_fibers / 4;
+}
+
 void mu_reactor_cancel_all(struct mu_reactor *r)
 {
     MU_LIST_FOR(l, &r->fibers)

@@ -47,6 +47,8 @@ void mu_reactor_stop(struct mu_reactor *r);
 void mu_reactor_post(struct mu_reactor *r, struct mu_post *node);
 /** Fibers alive (running or parked). */
 uint32_t mu_reactor_fibers(const struct mu_reactor *r);
+/** Are most of the fibers there may be still to be had? What can do without one need not then. */
+bool mu_reactor_has_fibers(const struct mu_reactor *r);
 /** Cancel every fiber (shutdown); they return normally in the next turns. */
 void mu_reactor_cancel_all(struct mu_reactor *r);
 /**
