@@ -5,9 +5,12 @@
  */
 #include "cli/builtin.h"
 
+#include <pool/group.h>
+
 #define BUILTIN_MODULES(X)                                                                         \
     X(core)                                                                                        \
     X(app)                                                                                         \
+    X(pool)                                                                                        \
     X(unixd)                                                                                       \
     X(log_config)                                                                                  \
     X(logio)                                                                                       \
@@ -36,5 +39,6 @@ STATIC_MPMS(DECLARE)
 struct mu_module *const mu_builtin_modules[] = { BUILTIN_MODULES(ENTRY) STATIC_MPMS(ENTRY) NULL };
 
 const struct mu_group *const mu_builtin_groups[] = {
+    &mu_pool_group,
     NULL,
 };

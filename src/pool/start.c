@@ -148,7 +148,8 @@ static _Noreturn void run(const struct mu_pool_conf *c, int listen_fd, int log_f
 
 static bool is_taken(struct mu_pool *p, uint32_t slot)
 {
-    MU_PROC_FOR(x, p) {
+    MU_PROC_FOR(x, p)
+    {
         if (x->slot == slot)
             return true;
     }
