@@ -274,6 +274,8 @@ struct mu_str mu_req_url(struct mu_req *r, struct mu_str encoded_path);
  */
 struct mu_str mu_req_server_tokens(const struct mu_req *r);
 struct mu_str mu_req_signature(struct mu_req *r);
+/** TimeOut of the request's server: what waiting for an application takes when nothing else is said. */
+int64_t mu_req_timeout_ms(const struct mu_req *r);
 /** ServerAdmin, DocumentRoot of the request's server. */
 struct mu_str mu_req_admin(const struct mu_req *r);
 struct mu_str mu_req_document_root(const struct mu_req *r);

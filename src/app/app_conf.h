@@ -2,6 +2,7 @@
 #ifndef MU_APP_CONF_H
 #define MU_APP_CONF_H
 
+#include <muster/buf.h>
 #include <muster/cgi.h>
 #include <muster/module.h>
 
@@ -25,6 +26,8 @@ struct app_conf {
     struct mu_strs roots;                     /**< XSendFilePath, outermost first */
     struct mu_suexec **suexecs; /**< of the whole configuration; in the main server's conf */
     size_t suexecs_n;
+    struct mu_str *php_names; /**< set anywhere; in the main server's conf */
+    size_t php_names_n;
 };
 
 static inline const struct app_conf *app_conf_of(const struct mu_req *r)
@@ -32,6 +35,9 @@ static inline const struct app_conf *app_conf_of(const struct mu_req *r)
     return mu_req_conf(r, &mu_module_app, struct app_conf);
 }
 
+/** Fill first->php_names; `first` is the main server's. Errors are reported. */
+MU_NODISCARD enum mu_rc app_php_names_collect(struct mu_config *config, struct mu_arena *a,
+                                              struct app_conf *first);
 /**
  * Answer r by the file that an application named in X-Sendfile (sendfile.c). Fields of the answer
  * stand in r; `has_type`: the application said what it is.

@@ -233,7 +233,7 @@ static enum mu_rc check(struct mu_config *config, struct mu_arena *a)
     if (first->is_suexec_off && first->suexecs_n)
         mu_config_warn(config, "SuexecUserGroup is configured, but Suexec is Off: scripts run as "
                                "the server's own user");
-    return MU_OK;
+    return app_php_names_collect(config, a, first);
 }
 
 int mu_req_suexec(const struct mu_req *r)

@@ -38,7 +38,10 @@ STATIC_MPMS(DECLARE)
 
 struct mu_module *const mu_builtin_modules[] = { BUILTIN_MODULES(ENTRY) STATIC_MPMS(ENTRY) NULL };
 
+extern const struct mu_group mu_spawn_group;
+
 const struct mu_group *const mu_builtin_groups[] = {
+    &mu_spawn_group,
     &mu_pool_group,
     NULL,
 };

@@ -12,7 +12,10 @@
 #include <muster/str.h>
 #include <muster/wait.h>
 
-enum { COLLECT_BLOCK = 64 * 1024 };
+enum {
+    COLLECT_BLOCK = 64 * 1024,
+    DROP_MAX = 64 * 1024, /* of a body that nobody wants, looked at before it is answered */
+};
 
 /** A body read ahead of its handler: the first block in memory, the rest in a file. */
 struct mu_collected_body {
@@ -46,6 +49,13 @@ static enum mu_rc over_limit(struct mu_req *r, uint64_t limit)
     return MU_LIMIT;
 }
 
+/** By what was announced, or by what has come. */
+static bool is_over(const struct mu_exchange *x, uint64_t limit)
+{
+    return limit > 0 &&
+           (x->body_taken > limit || (x->req.body_len > 0 && (uint64_t)x->req.body_len > limit));
+}
+
 /** Tell a client that waits for it to go on. */
 static enum mu_rc say_continue(struct mu_exchange *x)
 {
@@ -67,8 +77,7 @@ static enum mu_rc read_some(struct mu_req *r, void *buf, size_t cap, size_t *got
     enum mu_rc rc;
 
     *got = 0;
-    if (limit > 0 &&
-        (x->body_taken > limit || (x->req.body_len > 0 && (uint64_t)x->req.body_len > limit)))
+    if (is_over(x, limit))
         return over_limit(r, limit);
     if (x->expects_continue) {
         rc = say_continue(x);
@@ -288,6 +297,51 @@ enum mu_rc mu_body_discard(struct mu_req *r)
         rc = mu_body_read(r, scrap, sizeof(scrap), &got);
     while (rc == MU_OK);
     return rc == MU_EOF ? MU_OK : rc;
+}
+
+/** What has arrived, as if it had been read; MU_AGAIN: the rest is still to come, or is left. */
+static enum mu_rc drop_home(struct mu_req *r)
+{
+    struct mu_exchange *x = mu_exchange_of(r);
+    uint64_t limit = (uint64_t)mu_core_of(r->conf)->limit_body, most = x->body_taken + DROP_MAX;
+    enum mu_rc rc = MU_OK;
+    struct mu_wait_item item;
+    int64_t deadline_ms;
+    char scrap[4096];
+    size_t got;
+
+    if (is_over(x, limit))
+        return over_limit(r, limit);
+    x->is_body_dropped = true;
+    if (x->expects_continue && x->req.body_len < DROP_MAX)
+        rc = say_continue(x);
+    while (rc == MU_OK && !x->expects_continue && x->body_taken < most) {
+        rc = x->ops->body_try_read(x, scrap, sizeof(scrap), &got, &item, &deadline_ms);
+        x->body_taken += got;
+        if (is_over(x, limit))
+            return over_limit(r, limit);
+    }
+    return rc;
+}
+
+static void drop_call(void *arg)
+{
+    struct call *c = arg;
+
+    c->rc = drop_home(c->r);
+}
+
+enum mu_rc mu_body_drop(struct mu_req *r)
+{
+    struct mu_exchange *x = mu_exchange_of(r);
+    struct call c = { .r = r };
+
+    if (!has_body(r) || x->collected)
+        return MU_OK;
+    if (!x->ops->body_try_read)
+        return mu_body_discard(r);
+    mu_call_home(drop_call, &c);
+    return c.rc == MU_EOF || c.rc == MU_AGAIN ? MU_OK : c.rc;
 }
 
 enum mu_status mu_body_status(enum mu_rc rc)

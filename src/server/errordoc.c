@@ -202,6 +202,11 @@ static struct mu_str make_page(struct mu_req *r, struct mu_str location, enum mu
     return page;
 }
 
+struct mu_str mu_error_page(struct mu_req *r)
+{
+    return make_page(r, MU_STR_NULL, MU_STATUS_NONE);
+}
+
 struct mu_str mu_req_allow(struct mu_req *r)
 {
     static const struct {

@@ -54,13 +54,15 @@ struct mu_exchange {
     const char *bad_reason; /**< for the log */
     bool expects_continue;  /**< 100 Continue is awaited and was not sent */
     bool is_head_sent;
-    bool is_ended;      /**< the last chunk was taken */
-    bool is_aborted;    /**< the client left or an error cut the answer short */
-    bool wants_close;   /**< no further request on this connection */
-    bool is_cut_here;   /**< aborted by us: the client may still be there to see it */
-    bool is_lent;       /**< a program writes to the client: nobody else may */
-    bool is_spooling;   /**< mu_resp_spool was called */
-    bool must_not_wait; /**< of a write: a slow client must not hold the writer */
+    bool is_ended;        /**< the last chunk was taken */
+    bool is_aborted;      /**< the client left or an error cut the answer short */
+    bool wants_close;     /**< no further request on this connection */
+    bool is_cut_here;     /**< aborted by us: the client may still be there to see it */
+    bool is_lent;         /**< a program writes to the client: nobody else may */
+    bool is_field_lost;   /**< there was no memory for a field of the answer */
+    bool is_body_dropped; /**< nobody is going to read the request's body */
+    bool is_spooling;     /**< mu_resp_spool was called */
+    bool must_not_wait;   /**< of a write: a slow client must not hold the writer */
     /**
      * The protocol knows that the request had begun to arrive when this turn of the reactor began
      * (its readiness was reported, and it is the first since): what was seen of the file system in
@@ -108,11 +110,22 @@ static inline struct mu_req *mu_exchange_answer(struct mu_exchange *x)
  * When it returns, x->is_ended or x->is_aborted. Context: x's fiber.
  */
 MU_MAY_SUSPEND void mu_process_exchange(struct mu_exchange *x);
+/** x is answered with `status` by its protocol, without a fiber: only what the log needs is done. */
+void mu_exchange_unserved(struct mu_exchange *x, enum mu_status status);
 /**
  * Log phase; reactor context or fiber; never suspends. The arena is given back by the caller
  * afterwards.
  */
 void mu_log_exchange(struct mu_exchange *x);
+/**
+ * Could r's head be sent as it is? Nothing in it may end or split it; if something does, the log
+ * says what.
+ */
+bool mu_answer_is_sane(struct mu_req *r);
+/** Nothing of r's answer stays: it is an error of the server's now, of status 500. */
+void mu_answer_forget(struct mu_req *r);
+/** The standard page of r->status. p == NULL: out of memory. */
+struct mu_str mu_error_page(struct mu_req *r);
 /**
  * The server a connection belongs to before a Host is known (address-based choice, its default).
  */
@@ -160,6 +173,12 @@ const struct mu_vhost *mu_conn_vhost(struct mu_conn *c);
  * offloaded. Context: fiber.
  */
 MU_MAY_SUSPEND void mu_body_collect(struct mu_req *r);
+/**
+ * Nobody is going to read the request's body: what has arrived of it is checked, the rest is
+ * skipped by the protocol behind the answer, as far as that is worth it.
+ * Returns: MU_OK; MU_LIMIT, MU_BAD, MU_GONE as mu_body_read.
+ */
+MU_MAY_SUSPEND enum mu_rc mu_body_drop(struct mu_req *r);
 /** Wanted by the answer or by policy: this connection closes after x. */
 void mu_exchange_close_after(struct mu_exchange *x);
 

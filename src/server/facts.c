@@ -115,6 +115,11 @@ struct mu_str mu_req_signature(struct mu_req *r)
                   MU_FMT(tokens), MU_FMT(name), mu_req_server_port(r));
 }
 
+int64_t mu_req_timeout_ms(const struct mu_req *r)
+{
+    return mu_core_of(r->vhost->base)->timeout_ms;
+}
+
 struct mu_str mu_req_admin(const struct mu_req *r)
 {
     struct mu_str admin = mu_core_of(r->vhost->base)->server_admin;

@@ -49,6 +49,21 @@ static uint64_t body_bytes(const struct mu_chunk *chunks, size_t n)
     return total;
 }
 
+/** A head that must not be sent: the answer is an error page instead, and complete. */
+static void refuse_answer(struct call *c, struct mu_req *r)
+{
+    struct mu_exchange *x = mu_exchange_of(r);
+    struct mu_chunk page = { .kind = MU_CHUNK_MEM, .is_exchange_owned = true, .fd = -1 };
+
+    mu_answer_forget(r);
+    page.mem = mu_error_page(r);
+    r->content_length = (int64_t)page.mem.n;
+    c->rc = x->ops->write(x, &page, 1, true);
+    r->body_sent = x->req.body_sent = r->is_head ? 0 : page.mem.n;
+    if (c->rc == MU_OK)
+        c->rc = MU_BAD;
+}
+
 /** The end of the chain: into the protocol. On the exchange's fiber. */
 static void to_protocol(void *arg)
 {
@@ -58,6 +73,10 @@ static void to_protocol(void *arg)
     struct mu_req *r = mu_exchange_answer(x);
     bool has_body;
 
+    if (!x->is_head_sent && MU_UNLIKELY(!mu_answer_is_sane(r))) {
+        refuse_answer(c, r);
+        return;
+    }
     /* A body that is known in full before the head has a length, whoever made it. */
     has_body = !r->is_head && !mu_status_has_no_body(r->status);
     if (!x->is_head_sent && c->is_last && r->content_length < 0 && has_body)

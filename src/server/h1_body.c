@@ -12,7 +12,6 @@
 enum {
     AREA_MIN = 2048,       /* what chunked reading wants behind the head */
     AREA_SIZE = 16 * 1024, /* and what it gets elsewhere when that is not there */
-    SKIP_MAX = 256 * 1024, /* an unread body longer than this costs the connection */
 };
 
 void mu_h1_body_begin(struct mu_h1_exchange *x, const struct mu_h1_head *head)
@@ -236,26 +235,28 @@ enum mu_rc mu_h1_body_try_read(struct mu_exchange *mx, void *buf, size_t cap, si
     return mu_now_ms() >= *deadline_ms ? fail(x, MU_TIMEOUT) : MU_AGAIN;
 }
 
-bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait)
+bool mu_h1_body_is_skippable(const struct mu_h1_exchange *x)
 {
-    size_t skipped = 0;
+    /* Nobody told the client to send it, or it is more than a new connection costs. */
+    return x->body.is_done || (!x->x.expects_continue && (x->body.framing != MU_BODY_LENGTH ||
+                                                          x->body.left <= MU_H1_SKIP_MAX));
+}
+
+enum mu_rc mu_h1_body_skip(struct mu_h1_exchange *x)
+{
     char scrap[4096];
+    enum mu_rc rc = MU_OK;
+    size_t got;
 
     if (x->body.is_done)
-        return true;
-    if (x->x.expects_continue || x->body.framing == MU_BODY_NONE ||
-        (x->body.framing == MU_BODY_LENGTH && x->body.left > SKIP_MAX))
-        /* nobody told the client to send it, or it is more than a new connection costs */
-        return false;
-    while (skipped <= SKIP_MAX) {
-        size_t got;
-        enum mu_rc rc = read_some(x, scrap, sizeof(scrap), &got, may_wait);
-
-        if (rc != MU_OK)
-            return rc == MU_EOF;
-        skipped += got;
+        return MU_OK;
+    if (!mu_h1_body_is_skippable(x))
+        return MU_LIMIT;
+    while (rc == MU_OK && x->body.skipped <= MU_H1_SKIP_MAX) {
+        rc = read_some(x, scrap, sizeof(scrap), &got, false);
+        x->body.skipped += got;
     }
-    return false;
+    return rc == MU_OK ? MU_LIMIT : rc == MU_EOF ? MU_OK : rc;
 }
 
 /** Does chunked input end before the body does, or exactly there? Nothing is used up. */

@@ -1,11 +1,12 @@
 /*
- * h1_conn: HTTP/1 on a connection: one exchange at a time. HEAD, IDLE, FLUSH and LINGER are driven
- * by reactor callbacks and hold no fiber; RUN is a fiber that answers, and goes on to the next
+ * h1_conn: HTTP/1 on a connection: one exchange at a time. HEAD, IDLE, SKIP, FLUSH and LINGER are
+ * driven by reactor callbacks and hold no fiber; RUN is a fiber that answers, and goes on to the next
  * request while one is there already. When the fiber is done the connection is parked, flushing,
  * lingering, or gone.
  */
 #include <server/h1_conn.h>
 
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -43,15 +44,34 @@ static void close_after(struct mu_conn *c, const struct mu_h1_exchange *x)
     mu_h1_end(c, !client_closes || has_input || x->was_lent);
 }
 
-/** The exchange is over: log it, give back what it held. True when the connection goes on. */
+/** What becomes of the request's body, for the connection to go on. */
+static enum mu_rc rest_of_body(struct mu_h1_exchange *x, struct mu_h1_skip **skip)
+{
+    enum mu_rc rc;
+
+    *skip = NULL;
+    if (x->x.wants_close || x->x.is_aborted || mu_h1_of(x->x.conn)->is_aborted)
+        return MU_GONE;
+    rc = mu_h1_body_skip(x);
+    if (rc != MU_AGAIN)
+        return rc;
+    *skip = mu_h1_skip_make(x);
+    return *skip ? MU_OK : MU_NOMEM;
+}
+
+/**
+ * The exchange is over: log it, give back what it held. True when the connection goes on and may
+ * have another request.
+ */
 static bool end_exchange(struct mu_conn *c)
 {
     struct mu_h1 *h = mu_h1_of(c);
     struct mu_h1_exchange *x = h->x;
     struct mu_arena *a = x->x.req.arena;
-    bool goes_on;
+    struct mu_h1_skip *skip;
+    bool goes_on = rest_of_body(x, &skip) == MU_OK;
 
-    goes_on = !x->x.wants_close && !x->x.is_aborted && !h->is_aborted && mu_h1_body_skip(x, false);
+    x->x.wants_close |= !goes_on; /* also for the log */
     x->x.wire_in -= mu_h1_body_excess(x);
     mu_exchange_finish(&x->x);
     /* Only now: the log line is made of the head, and what the body's reads found behind it takes its place. */
@@ -60,10 +80,12 @@ static bool end_exchange(struct mu_conn *c)
     c->keepalives++;
     h->since_ms = 0;
     h->wants_turn = false;
-    if (!goes_on)
+    if (!goes_on) {
+        free(skip);
         close_after(c, x);
+    }
     mu_reactor_arena_give_back(mu_reactor_self(), a);
-    return goes_on;
+    return goes_on && skip ? mu_h1_skip_begin(c, skip) : goes_on;
 }
 
 static void log_late(const struct mu_h1_exchange *x)
@@ -118,8 +140,6 @@ static bool answered(struct mu_conn *c)
         begin_flush(c);
         return false;
     }
-    if (!x->x.wants_close && !x->x.is_aborted && !mu_h1_body_skip(x, true))
-        x->x.wants_close = true;
     if (mu_is_cancelled())
         x->x.wants_close = true; /* this fiber cannot wait any more, and so cannot serve */
     return end_exchange(c);
@@ -145,7 +165,7 @@ static void serve(void *arg)
     mu_fiber_set_local(self, NULL);
 }
 
-/** No fiber can be had: say so without one. */
+/** No fiber can be had: say so without one, in the log as well. */
 static void answer_overload(struct mu_conn *c)
 {
     static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
@@ -154,7 +174,7 @@ static void answer_overload(struct mu_conn *c)
     struct mu_h1_exchange *x = mu_h1_of(c)->x;
     size_t sent;
 
-    x->x.req.status = MU_503_SERVICE_UNAVAILABLE;
+    mu_exchange_unserved(&x->x, MU_503_SERVICE_UNAVAILABLE);
     x->x.wants_close = true;
     x->x.is_head_sent = x->x.is_ended = true;
     if (mu_stream_writev(&c->stream, &iov, 1, false, &sent) != MU_OK)
@@ -259,6 +279,10 @@ static void h1_ready(struct mu_conn *c, unsigned events)
         else if (events & MU_WRITABLE)
             mu_h1_send_beside(h->x);
         return;
+    case MU_H1_SKIP:
+        if ((events & (MU_READABLE | MU_HANGUP)) && mu_h1_skip_ready(c))
+            read_on(c);
+        return;
     case MU_H1_FLUSH:
         if (events & (MU_WRITABLE | MU_HANGUP))
             flush_on(c);
@@ -312,6 +336,10 @@ static void h1_timeout(struct mu_conn *c)
     case MU_H1_IDLE:
         idle_timeout(c);
         return;
+    case MU_H1_SKIP:
+        if (mu_h1_skip_timeout(c))
+            read_on(c);
+        return;
     case MU_H1_FLUSH:
         if (h->wants_turn) {
             flush_on(c);
@@ -355,6 +383,7 @@ static void h1_abort(struct mu_conn *c)
         h->x->x.is_aborted = true;
         (void)end_exchange(c);
     } else {
+        mu_h1_skip_end(h);
         mu_h1_end(c, false);
     }
 }

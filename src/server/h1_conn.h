@@ -1,6 +1,6 @@
 /*
- * HTTP/1 on a connection: what h1_conn.c, h1_read.c, h1_body.c, h1_head.c, h1_sink.c, h1_send.c,
- * h1_keep.c, h1_lend.c and linger.c share.
+ * HTTP/1 on a connection: what h1_conn.c, h1_read.c, h1_body.c, h1_skip.c, h1_head.c, h1_sink.c,
+ * h1_send.c, h1_keep.c, h1_lend.c and linger.c share.
  */
 #ifndef MU_SERVER_H1_CONN_H
 #define MU_SERVER_H1_CONN_H
@@ -12,12 +12,16 @@ enum mu_h1_state {
     MU_H1_HEAD,   /**< a request head is awaited or has arrived in part; no fiber */
     MU_H1_IDLE,   /**< between requests: nothing is held */
     MU_H1_RUN,    /**< a fiber answers */
+    MU_H1_SKIP,   /**< answered; the reactor drops what is left of the request's body */
     MU_H1_FLUSH,  /**< the fiber went home; the reactor sends what is left */
     MU_H1_LINGER, /**< our side is shut; input is dropped until the client closes */
 };
 
 /** An idle connection waits no longer for a request while the child ends. */
 enum { MU_H1_DRAIN_IDLE_MS = 5000 };
+
+/** An unread body longer than this costs the connection. */
+enum { MU_H1_SKIP_MAX = 256 * 1024 };
 
 enum mu_h1_buf { MU_H1_NO_BUF, MU_H1_LENT /**< the reactor's */, MU_H1_HEAP };
 
@@ -26,6 +30,7 @@ struct mu_h1_exchange;
 /** The state of an HTTP/1 connection. */
 struct mu_h1 {
     struct mu_h1_exchange *x; /**< MU_H1_RUN and MU_H1_FLUSH */
+    struct mu_h1_skip *skip;  /**< MU_H1_SKIP */
     char *buf;                /**< input: [start, n) is not used up yet */
     uint32_t cap, start, n;
     uint8_t state;         /**< enum mu_h1_state */
@@ -44,6 +49,7 @@ struct mu_h1_body {
     enum mu_rc failed; /**< MU_OK, or what every later read answers */
     uint64_t left;     /**< MU_BODY_LENGTH: bytes not read yet */
     uint64_t received; /**< since since_ms, for MinRate */
+    uint64_t skipped;  /**< of what nobody wanted to read */
     int64_t since_ms;  /**< of the first read; 0: none yet */
     int64_t quiet_ms;  /**< since when mu_h1_body_try_read has found nothing; 0: it has */
     const struct mu_read_timeouts *timeouts;
@@ -106,6 +112,8 @@ enum mu_h1_got mu_h1_next(struct mu_conn *c);
  * closed.
  */
 enum mu_h1_got mu_h1_refuse_head(struct mu_conn *c, enum mu_status status, const char *why);
+/** Make room for a read behind the bytes there are. False: too many, or out of memory. */
+bool mu_h1_make_room(struct mu_conn *c);
 /** Drop the input buffer. */
 void mu_h1_drop_buf(struct mu_conn *c);
 /** Milliseconds until the present head is too late; <= 0: it is. */
@@ -120,12 +128,14 @@ enum mu_rc mu_h1_body_read(struct mu_exchange *x, void *buf, size_t cap, size_t 
 /** exchange ops.body_try_read */
 enum mu_rc mu_h1_body_try_read(struct mu_exchange *x, void *buf, size_t cap, size_t *got,
                                struct mu_wait_item *item, int64_t *deadline_ms);
+/** As far as is known: can what is left of the body be skipped, for the connection to go on? */
+bool mu_h1_body_is_skippable(const struct mu_h1_exchange *x);
 /**
- * Before the next request: skip what the handler left of the body, a bounded amount; waits only
- * when may_wait.
- * Returns: false when too much or something broken is left: the connection must close.
+ * Before the next request: skip what is there of what the handler left of the body.
+ * Returns: MU_OK: it is done with; MU_AGAIN: more is to come; else too much or something broken is
+ *          left: the connection must close.
  */
-MU_MAY_SUSPEND bool mu_h1_body_skip(struct mu_h1_exchange *x, bool may_wait);
+enum mu_rc mu_h1_body_skip(struct mu_h1_exchange *x);
 /** Is what was read and not used up yet of the body, all of it? */
 bool mu_h1_body_covers_input(const struct mu_h1_exchange *x);
 /** Bytes the body's reads took that belong to the next request. */
@@ -135,6 +145,21 @@ uint32_t mu_h1_body_excess(const struct mu_h1_exchange *x);
  * lives. False: out of memory.
  */
 bool mu_h1_body_end(struct mu_h1_exchange *x);
+
+/* h1_skip.c: the rest of a body that nobody wants, after its exchange is over. */
+
+/** What is to be skipped, taken from x. NULL: out of memory. */
+struct mu_h1_skip *mu_h1_skip_make(const struct mu_h1_exchange *x);
+/**
+ * Begin to skip with what has been read behind the exchange. True: done, look for the next request;
+ * else the reactor goes on, or c is gone.
+ */
+bool mu_h1_skip_begin(struct mu_conn *c, struct mu_h1_skip *s);
+/** More input, or the timer. True as above. */
+bool mu_h1_skip_ready(struct mu_conn *c);
+bool mu_h1_skip_timeout(struct mu_conn *c);
+/** Whatever becomes of c: it is not skipping any more. */
+void mu_h1_skip_end(struct mu_h1 *h);
 
 /* h1_head.c */
 

@@ -1,7 +1,7 @@
 /*
  * h1_head: the head of an answer: how its body is delimited, whether the connection stays, and the
  * fields in httpd's order. Everything is formatted in one pass into arena memory whose size is
- * added up first.
+ * added up first. That nothing in it can end or split the head was checked before (head_check.c).
  */
 #include <server/h1_conn.h>
 
@@ -70,6 +70,7 @@ static bool may_keep(const struct mu_h1_exchange *x, const struct mu_req *r,
            x->delimiter != MU_H1_BY_CLOSE && core->keepalive && core->keepalive_timeout_ms > 0 &&
            (core->max_keepalive_requests == 0 || c->keepalives < core->max_keepalive_requests) &&
            !drops_connection(r->status) && !(x->x.expects_continue && !x->body.is_done) &&
+           !(x->x.is_body_dropped && !mu_h1_body_is_skippable(x)) &&
            !(said.n > 0 && mu_list_has_token(said, MU_S("close"))) &&
            !is_set(r, MU_S("nokeepalive"));
 }
@@ -109,8 +110,8 @@ static bool is_left_out(const struct plan *p, const struct mu_header *f)
     return f->id == MU_H_CONTENT_RANGE;
 }
 
-/** Bytes of the fields of a table; those that must not be written are cut out of it. */
-static size_t table_size(struct mu_h1_exchange *x, const struct plan *p, struct mu_headers *t)
+/** Bytes of the fields of a table; those that are not written are cut out of it. */
+static size_t table_size(const struct plan *p, struct mu_headers *t)
 {
     size_t need = 0;
     uint32_t kept = 0;
@@ -120,13 +121,6 @@ static size_t table_size(struct mu_h1_exchange *x, const struct plan *p, struct 
 
         if (is_left_out(p, f))
             continue;
-        if (!mu_h1_field_is_sane(f->name, f->value)) {
-            MU_LOG(
-                &x->x.req.log, "core", MU_LOG_WARN, "MU0520",
-                "answer field \"%.*s\" is dropped: its name or value holds characters that would split the answer",
-                MU_FMT(f->name));
-            continue;
-        }
         need += f->name.n + f->value.n + 4;
         t->v[kept++] = *f;
     }
@@ -262,9 +256,9 @@ struct mu_str mu_h1_head_make(struct mu_h1_exchange *x, size_t room)
     char *buf;
 
     make_plan(x, r, &p);
-    need = FIXED + p.said.n + table_size(x, &p, &r->out_always) + table_size(x, &p, &r->out) +
-           r->etag.n + mu_req_server_tokens(r).n + p.ctype.n + r->content_encoding.n +
-           p.languages.n + r->status_reason.n;
+    need = FIXED + p.said.n + table_size(&p, &r->out_always) + table_size(&p, &r->out) + r->etag.n +
+           mu_req_server_tokens(r).n + p.ctype.n + r->content_encoding.n + p.languages.n +
+           r->status_reason.n;
     buf = o.p = mu_arena_alloc(r->arena, need + room);
     if (!buf)
         return MU_STR_NULL;

@@ -75,8 +75,7 @@ static bool to_lent(struct mu_conn *c)
     return true;
 }
 
-/** Make room for a read behind the bytes there are. */
-static bool make_room(struct mu_conn *c)
+bool mu_h1_make_room(struct mu_conn *c)
 {
     struct mu_h1 *h = mu_h1_of(c);
     uint32_t n = h->n - h->start;
@@ -287,7 +286,7 @@ enum mu_h1_got mu_h1_next(struct mu_conn *c)
         }
         if (!(c->stream.io.ready & (MU_READABLE | MU_HANGUP)))
             return park(c);
-        if (!make_room(c)) {
+        if (!mu_h1_make_room(c)) {
             if (h->cap >= HEAD_MAX)
                 return mu_h1_refuse_head(c, MU_431_REQUEST_HEADER_FIELDS_TOO_LARGE,
                                          "head too large");

@@ -189,8 +189,11 @@ enum mu_rc mu_h1_interim(struct mu_exchange *mx, enum mu_status status, const st
 
     if (mx->is_head_sent || mx->is_lent || mx->req.version < 1001)
         return MU_OK;
-    for (uint32_t k = 0; h && k < h->n; k++)
+    for (uint32_t k = 0; h && k < h->n; k++) {
+        if (!mu_h1_field_is_sane(h->v[k].name, h->v[k].value))
+            return MU_BAD;
         cap += h->v[k].name.n + h->v[k].value.n + 4;
+    }
     buf = mu_arena_alloc(mx->req.arena, cap);
     if (buf)
         len = mu_h1_format_head(buf, cap, 1001, status, MU_STR_NULL, h ? h : &none);

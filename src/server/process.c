@@ -456,6 +456,18 @@ void mu_process_exchange(struct mu_exchange *x)
     mu_reactor_note_module(NULL);
 }
 
+void mu_exchange_unserved(struct mu_exchange *x, enum mu_status status)
+{
+    struct mu_req *r = &x->req;
+
+    (void)choose_server(r);
+    r->log.log = mu_vhost_log(r->vhost);
+    r->path = x->raw_path;
+    if (mu_req_begin(r) != MU_OK)
+        r->priv = NULL; /* not even for a log line */
+    r->status = status;
+}
+
 void mu_log_exchange(struct mu_exchange *x)
 {
     struct mu_req *r = mu_exchange_answer(x);

@@ -22,8 +22,10 @@ void mu_resp_type(struct mu_req *r, struct mu_str type)
 
 static void check(struct mu_req *r, enum mu_rc rc)
 {
-    if (rc != MU_OK)
-        MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0630", "out of memory for a field of the answer");
+    if (rc == MU_OK)
+        return;
+    mu_exchange_of(r)->is_field_lost = true; /* the answer becomes a 500 */
+    MU_LOG(&r->log, "core", MU_LOG_ERR, "MU0630", "out of memory for a field of the answer");
 }
 
 void mu_resp_set(struct mu_req *r, struct mu_str name, struct mu_str value)
@@ -168,6 +170,8 @@ static enum mu_status send_parts(struct mu_req *r, const struct mu_body_source *
 
     if (!chunks || !boundary.p)
         return MU_503_SERVICE_UNAVAILABLE;
+    if (!mu_answer_is_sane(r)) /* the parts have heads, too */
+        return MU_500_INTERNAL_SERVER_ERROR;
     for (size_t i = 0; i < n; i++) {
         uint64_t len = ranges[i].last - ranges[i].first + 1;
 

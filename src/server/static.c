@@ -215,7 +215,7 @@ enum mu_status mu_static_handler(struct mu_req *r, const void *conf)
 
     (void)conf;
     if (MU_UNLIKELY(r->has_body)) {
-        status = mu_body_status(mu_body_discard(r));
+        status = mu_body_status(mu_body_drop(r));
         if (status != MU_STATUS_NONE)
             return status;
     }

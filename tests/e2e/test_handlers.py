@@ -27,6 +27,9 @@ RelaySocket "{root}/relay.sock"
 <Location /ahead>
     SetHandler ahead
 </Location>
+<Location /field>
+    SetHandler field
+</Location>
 <Location /prefix>
     SetHandler "prefix:unix:{root}/No-Such.Sock|fcgi://localhost/"
 </Location>
@@ -137,6 +140,19 @@ def test_an_unknown_handler_shows_nothing(serve):
         assert answer.status == 500 and b"secret" not in answer.body
     assert 'handler "unknown:unix:' in server.error_log()
     assert 'MU0620' in server.error_log() and 'handler "nobody" not found' in server.error_log()
+
+
+@pytest.mark.parametrize("part,named", [
+    ("type", "Content-Type"), ("encoding", "Content-Encoding"), ("etag", "ETag"), ("reason", "reason phrase"),
+    ("name", "a"), ("value", "X-Value")])
+def test_a_head_that_would_be_split_is_never_sent(serve, part, named):
+    server = serve(RELAY)
+    answer = server.raw(b"GET /field?%s HTTP/1.1\r\nHost: a\r\n\r\n" % part.encode())
+    assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert b"Evil" not in answer and b"secret" not in answer
+    assert answer.count(b"HTTP/1.1") == 1 and b"<h1>Internal Server Error</h1>" in answer
+    assert "MU0520: the answer for \"/field\" is not sent, 500 instead: its " + named in server.error_log()
+    wait_until("it is logged", lambda: "500 - " in access_log(server))
 
 
 # Answers that do not wait

@@ -262,7 +262,8 @@ def test_waiting_handlers_end_with_their_clients(serve):
 @needs_event
 def test_more_handlers_than_max_fibers(serve):
     """They are refused, not queued, and what runs is not harmed."""
-    server = serve(PARK + ONE_CHILD + "ListenerThreads 1\nTimeOut 3600\nMaxFibers 10\n")
+    server = serve(PARK + ONE_CHILD + "ListenerThreads 1\nTimeOut 3600\nMaxFibers 10\n"
+                   'LogFormat "%>s %B %r %{Host}i" state\nCustomLog "{root}/logs/access.log" state\n')
     with contextlib.ExitStack() as stack:
         waiting = connections(server, stack, 9, b"GET /park HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until("all wait", lambda: number_at(server, "/parked") == 9)
@@ -270,11 +271,34 @@ def test_more_handlers_than_max_fibers(serve):
         tenth.sendall(b"GET /park HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until("there is no more room", lambda: server.get("/").status == 503)
         wait_until("the log says why", lambda: "MaxFibers" in server.error_log())
+        with open(server.path("logs", "access.log")) as f:
+            assert "503 0 GET / HTTP/1.1 127.0.0.1:%d\n" % server.port in f.read()
         reset(tenth)
         wait_until("there is room again", lambda: server.get("/").status == 200)
         assert number_at(server, "/release") == 9
         for s in waiting:
             assert s.recv(15).startswith(b"HTTP/1.1 200 OK")
+
+
+@needs_event
+def test_slow_bodies_that_nobody_wants_hold_no_fibers(serve):
+    """Each client has its answer before its body is there, and its next request is served behind it."""
+    server = serve(PARK + ONE_CHILD + "ListenerThreads 1\nTimeOut 3600\nRequestReadTimeout header=0 body=0\nMaxFibers 10\n")
+    sized = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegin"
+    chunked = b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\nbegin"
+    missing = b"POST /missing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegin"
+    with contextlib.ExitStack() as stack:
+        slow = [(s, end) for first, end in ((sized, b""), (chunked, b"\r\n0\r\n\r\n"))
+                for s in connections(server, stack, SLOW // 2, first)]
+        for s, _ in slow:
+            answer(s)
+        for s in connections(server, stack, 20, missing):
+            assert s.recv(15) == b"HTTP/1.1 404 No"
+        assert number_at(server, "/parked") == 0
+        for s, end in slow[::50]:
+            s.sendall(b"x" * 995 + end)
+            ask(s)
+        assert all(is_silent(s) for s, _ in slow)
 
 
 # What is left

@@ -32,15 +32,12 @@ bool mu_php_is_engine_on(const struct mu_req *r)
 {
     size_t n = 0;
     const struct mu_php_value *v = mu_req_php_values(r, &n);
-    bool is_on = mu_php_ini.engine, is_locked = false;
 
     for (size_t i = 0; i < n; i++) {
-        if (!mu_str_eq(v[i].name, MU_S("engine")) || (is_locked && !v[i].is_admin))
-            continue;
-        is_on = parse_bool(v[i].value);
-        is_locked = v[i].is_admin;
+        if (mu_str_eq(v[i].name, MU_S("engine")))
+            return parse_bool(v[i].value);
     }
-    return is_on;
+    return mu_php_ini.engine;
 }
 
 /*

@@ -130,8 +130,27 @@ static enum mu_status ahead(struct mu_req *r, const void *conf)
     while (mu_body_read(r, piece, sizeof(piece), &got) == MU_OK)
         last = piece[got - 1];
     mu_resp_type(r, MU_S("text/plain"));
-    return mu_resp_send(r, MU_200_OK,
-                        mu_fmt(r->arena, "%llu %c\n", (unsigned long long)len, last));
+    return mu_resp_send(r, MU_200_OK, mu_fmt(r->arena, "%llu %c\n", (unsigned long long)len, last));
+}
+
+static enum mu_status field(struct mu_req *r, const void *conf)
+{
+    struct mu_str evil = MU_S("a\r\nX-Evil: 1");
+
+    (void)conf;
+    if (mu_str_eq(r->query, MU_S("type")))
+        r->content_type = evil;
+    else if (mu_str_eq(r->query, MU_S("encoding")))
+        r->content_encoding = evil;
+    else if (mu_str_eq(r->query, MU_S("etag")))
+        r->etag = evil;
+    else if (mu_str_eq(r->query, MU_S("reason")))
+        r->status_reason = evil;
+    else if (mu_str_eq(r->query, MU_S("name")))
+        mu_resp_set(r, evil, MU_S("1"));
+    else
+        mu_resp_set(r, MU_S("X-Value"), evil);
+    return mu_resp_send(r, MU_200_OK, MU_S("secret"));
 }
 
 static enum mu_status prefixed(struct mu_req *r, const void *conf)
@@ -145,4 +164,5 @@ MU_MODULE(relay, .conf_size = sizeof(struct relay_conf), .directives = directive
           .handlers = MU_HANDLERS({ "drain", drain, MU_GET, false, false },
                                   { "lend", lend, MU_GET | MU_POST, false, false },
                                   { "ahead", ahead, MU_GET | MU_POST, false, false },
+                                  { "field", field, MU_GET, false, false },
                                   { "prefix:", prefixed, MU_GET, false, false }));

@@ -70,6 +70,17 @@ struct mu_str mu_req_server_tokens(const struct mu_req *r)
     return MU_S("Muster");
 }
 
+void mu_exchange_unserved(struct mu_exchange *x, enum mu_status status)
+{
+    x->req.status = status;
+}
+
+struct mu_str mu_error_page(struct mu_req *r)
+{
+    (void)r;
+    return MU_S("an error\n");
+}
+
 void mu_log_exchange(struct mu_exchange *x)
 {
     struct record *rec = &fx->log[fx->log_n++];
@@ -259,6 +270,20 @@ static void do_cut(struct mu_req *r)
     (void)mu_resp_abort(r);
 }
 
+/** An answer of which one part is what the test says. */
+static void do_insane(struct mu_req *r)
+{
+    r->etag = MU_S("\"e\"");
+    r->content_encoding = MU_S("gzip");
+    r->status_reason = MU_S("Fine");
+    (void)!mu_headers_add(r->arena, &r->out, MU_S("Connection"), MU_S("Upgrade"));
+    (void)!mu_headers_add(r->arena, &r->out_always, MU_S("Set-Cookie"), MU_S("a=b"));
+    fx->spoil(r);
+    fx->write_rc = mu_resp_write(r, MU_S("secret"));
+    if (fx->write_rc == MU_OK)
+        fx->write_rc = mu_resp_chunks(r, NULL, 0, true);
+}
+
 static void do_read_ahead(struct mu_req *r)
 {
     fx->spool_rc = mu_body_spool(r, &fx->spool_len);
@@ -286,6 +311,8 @@ static bool run_waiting_path(struct mu_req *r, struct mu_str path)
         do_lend(r);
     else if (mu_str_eq(path, MU_S("/cut")))
         do_cut(r);
+    else if (mu_str_eq(path, MU_S("/insane")))
+        do_insane(r);
     else if (mu_str_eq(path, MU_S("/read-ahead")))
         do_read_ahead(r);
     else

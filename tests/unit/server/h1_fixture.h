@@ -61,7 +61,8 @@ struct fixture {
     int64_t lent_bytes;
     bool returns_always; /* also when it was cancelled */
     uint64_t spool_len;
-    char big[1 << 20]; /* /big, /borrowed */
+    void (*spoil)(struct mu_req *r); /* what /insane sets */
+    char big[1 << 20];               /* /big, /borrowed */
 };
 extern struct fixture *fx;
 

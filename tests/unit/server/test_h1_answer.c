@@ -266,6 +266,73 @@ static void test_unread_body(void **state)
     assert_int_equal(fx->closed, 1);
 }
 
+/** The answer is out and logged, and what comes of the body is dropped without a fiber. */
+static void test_unread_body_comes_slowly(void **state)
+{
+    static const char *const pieces[] = { "3;x=",     "y\r\nab",
+                                          "c\r\n2\r", "\nde\r\n0\r\nT: v",
+                                          "w\r\n\r",  "\n" GET("/small") };
+    int fd = client_open(false);
+
+    (void)state;
+    client_send(fd, POST("/small", "Content-Length: 1000\r\n") "begin");
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(count_of(client_read(fd, &is_end), "hello\n"), i == 0);
+        assert_int_equal(fx->log_n, 1);
+        assert_int_equal(mu_reactor_fibers(fx->reactor), 0);
+        client_send_n(fd, fx->big, 199);
+    }
+    client_send(fd, POST("/small", "Transfer-Encoding: chunked\r\n"));
+    for (size_t i = 0; i < MU_ARRAY_LEN(pieces); i++) {
+        assert_int_equal(count_of(client_read(fd, &is_end), "hello\n"), i == 0);
+        assert_int_equal(fx->log_n, 2);
+        client_send(fd, pieces[i]);
+    }
+    assert_int_equal(count_of(client_read(fd, &is_end), "hello\n"), 1);
+    assert_int_equal(fx->log_n, 3);
+    assert_false(is_end);
+    close(fd);
+}
+
+/** It may take as long as any body, no longer; and it must not be broken off, broken or huge. */
+static void test_unread_body_that_costs_the_connection(void **state)
+{
+    int fd = client_open(false);
+
+    (void)state;
+    fx->read_timeouts =
+        (struct mu_read_timeouts){ .body_ms = 1000, .body_max_ms = 3000, .body_rate = 100 };
+    client_send(fd, POST("/small", "Content-Length: 1000\r\n"));
+    advance_clock(900);
+    client_send_n(fd, fx->big, 500); /* worth more seconds than there are */
+    advance_clock(2000);
+    (void)client_read(fd, &is_end);
+    assert_false(is_end);
+    advance_clock(200);
+    (void)client_read(fd, &is_end);
+    assert_true(is_end);
+    close(fd);
+    fd = client_open(false);
+    client_send(fd, POST("/small", "Transfer-Encoding: chunked\r\n"));
+    client_send(fd, "zz\r\n");
+    assert_non_null(strstr(client_read(fd, &is_end), "hello\n"));
+    assert_true(is_end);
+    close(fd);
+    fd = client_open(false);
+    client_send(fd, POST("/small", "Transfer-Encoding: chunked\r\n"));
+    client_send(fd, "fffff\r\n");
+    client_send_n(fd, fx->big, 500000);
+    (void)client_read(fd, &is_end);
+    assert_true(is_end);
+    close(fd);
+    fd = client_open(false);
+    client_send(fd, POST("/small", "Content-Length: 1000\r\n"));
+    close(fd);
+    settle();
+    assert_int_equal(fx->host.connections, 0);
+    assert_int_equal(fx->log_n, 4);
+}
+
 static void test_large_chunked_body(void **state)
 {
     static char chunk[20 + 50000];
@@ -371,6 +438,91 @@ static void test_wants_small_reads(void **state)
     close(fd);
 }
 
+static void spoil_nothing(struct mu_req *r)
+{
+    (void)r;
+}
+
+static void spoil_type(struct mu_req *r)
+{
+    r->content_type = MU_S("text/html\r\nX: y");
+}
+
+static void spoil_encoding(struct mu_req *r)
+{
+    r->content_encoding = MU_S("gzip\n");
+}
+
+static void spoil_language(struct mu_req *r)
+{
+    static struct mu_str languages[] = { MU_S("de"), MU_S("e\0n") };
+
+    r->languages = (struct mu_strs){ languages, 2 };
+}
+
+static void spoil_etag(struct mu_req *r)
+{
+    r->etag = MU_S("\"\r\"");
+}
+
+static void spoil_reason(struct mu_req *r)
+{
+    r->status_reason = MU_S("OK\r\n\r\n<script>");
+}
+
+static void spoil_status(struct mu_req *r)
+{
+    r->status = (enum mu_status)12345;
+}
+
+static void spoil_value(struct mu_req *r)
+{
+    (void)!mu_headers_add(r->arena, &r->out, MU_S("Location"), MU_S("/a\r\nSet-Cookie: x"));
+}
+
+static void spoil_name(struct mu_req *r)
+{
+    (void)!mu_headers_add(r->arena, &r->out_always, MU_S("X: y\r\nZ"), MU_S("1"));
+}
+
+static void spoil_connection(struct mu_req *r)
+{
+    (void)!mu_headers_set(r->arena, &r->out, MU_S("Connection"), MU_S("a\x01"));
+}
+
+/** Whatever part of a head could end or split it: the client gets an error page, and no part of it. */
+static void test_insane_heads(void **state)
+{
+    static void (*const spoils[])(struct mu_req *) = {
+        spoil_type,   spoil_encoding, spoil_language, spoil_etag,       spoil_reason,
+        spoil_status, spoil_value,    spoil_name,     spoil_connection,
+    };
+
+    (void)state;
+    fx->spoil = spoil_nothing;
+    for (size_t i = 0; i <= MU_ARRAY_LEN(spoils); i++) {
+        int fd = client_open(false);
+
+        client_send(fd, GET("/insane"));
+        if (i == 0) {
+            assert_non_null(strstr(client_read(fd, &is_end), "HTTP/1.1 200 Fine\r\n"));
+        } else {
+            assert_string_equal(client_read(fd, &is_end),
+                                "HTTP/1.1 500 Internal Server Error\r\n"
+                                "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: Muster\r\n"
+                                "Content-Length: 9\r\nConnection: close\r\n"
+                                "Content-Type: text/html; charset=iso-8859-1\r\n\r\nan error\n");
+            assert_true(is_end);
+            assert_int_equal(fx->write_rc, MU_BAD);
+            assert_int_equal(fx->log[i].status, 500);
+            assert_int_equal(fx->log[i].body, 9);
+        }
+        close(fd);
+        settle();
+        fx->spoil = i < MU_ARRAY_LEN(spoils) ? spoils[i] : NULL;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,12 +538,15 @@ int main(void)
         BOTH(test_broken_promises),
         BOTH(test_continue),
         BOTH(test_unread_body),
+        BOTH(test_unread_body_comes_slowly),
+        BOTH(test_unread_body_that_costs_the_connection),
         BOTH(test_large_chunked_body),
         BOTH(test_body_limit),
         BOTH(test_bad_chunk),
         BOTH(test_body_timeout),
         BOTH(test_client_leaves_in_body),
         BOTH(test_wants_small_reads),
+        BOTH(test_insane_heads),
     };
 
     return cmocka_run_group_tests_name("h1_answer", tests, NULL, NULL);
