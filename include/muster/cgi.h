@@ -64,18 +64,28 @@ struct mu_cgi_answer {
 void mu_cgi_answer_begin(struct mu_cgi_answer *a, struct mu_req *r, struct mu_str source,
                          bool flushes);
 /**
- * The next bytes of the application's output; borrowed for the call.
- * Returns: MU_OK to go on; MU_EOF: nothing more is wanted (a local redirect, X-Sendfile, a status
- *          without a body): stop reading, end; MU_BAD: the head is not one (logged with the reason);
- *          MU_GONE, MU_TIMEOUT: the client; MU_NOMEM.
+ * The next bytes of the application's output; borrowed for the call. What nobody wants (behind a
+ * redirect, X-Sendfile, a status without a body, Content-Length) is dropped for a while, so that
+ * the application can finish its work.
+ * Returns: MU_OK to go on; MU_EOF: much was dropped already, stop reading, end; MU_BAD: the head is
+ *          not one (logged with the reason); MU_GONE, MU_TIMEOUT: the client; MU_NOMEM.
  * Context: fiber or offloaded; may suspend.
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_cgi_answer_bytes(struct mu_cgi_answer *a,
                                                            struct mu_str bytes);
 /**
+ * Send what has been gathered so far. Called by who reads the output, when nothing more is there
+ * and before it waits: then output appears as it is produced, and a short answer is still sent in
+ * one piece, with its length.
+ * Returns: MU_OK, also when there is nothing to send; MU_GONE, MU_TIMEOUT: the client; MU_NOMEM.
+ */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_cgi_answer_flush(struct mu_cgi_answer *a);
+/**
  * The output has ended. `why`: MU_EOF in order; MU_GONE the application broke off; MU_TIMEOUT it
  * took too long; MU_BAD, MU_NOMEM. An answer that was begun and not completed is aborted, never
- * made to look complete. Carries out local redirects and X-Sendfile.
+ * made to look complete; if nothing of it was sent yet, an error is answered instead. Carries out
+ * local redirects and X-Sendfile. A log line says what was cut off and that a head is missing; why
+ * the application broke off or was late is the caller's to log.
  * Returns:  what the handler returns: the status of what was sent, or of the error page to send
  *           (500 no head, 502, 504 …; `broken` is the status for an application that broke off
  *           before its head).

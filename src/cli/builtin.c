@@ -14,8 +14,11 @@
     X(unixd)                                                                                       \
     X(log_config)                                                                                  \
     X(logio)                                                                                       \
+    X(env)                                                                                         \
+    X(setenvif)                                                                                    \
     X(mime)                                                                                        \
     X(alias)                                                                                       \
+    X(actions)                                                                                     \
     X(dir)                                                                                         \
     X(autoindex)                                                                                   \
     X(authz_core)                                                                                  \

@@ -132,6 +132,11 @@ struct mu_str mu_req_document_root(const struct mu_req *r)
     return mu_core_of(r->vhost->base)->document_root;
 }
 
+bool mu_req_has_handler(const struct mu_req *r, struct mu_str name)
+{
+    return mu_handler_find(mu_routing_of(r->vhost)->server, name) != NULL;
+}
+
 uint32_t mu_req_options(const struct mu_req *r)
 {
     return mu_core_of(r->conf)->options;
