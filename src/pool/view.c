@@ -194,7 +194,7 @@ static void add_lines(struct mu_buf *out, struct mu_pool *p)
                 p->name, condition(p), p->name, t.processes, p->name,
                 (long long)p->conf->max_children);
     mu_buf_addf(out,
-                "Pool.%s.Idle: %u\nPool.%s.Busy: %u\nPool.%s.Waiting: %u\nPool.%s.LongestWait: "
+                "Pool.%s.Idle: %u\nPool.%s.Busy: %u\nPool.%s.Queue: %u\nPool.%s.LongestWait: "
                 "%.3f\n",
                 p->name, t.idle, p->name, t.busy, p->name, t.waiting, p->name,
                 (double)t.longest_ms / 1000.0);
