@@ -38,17 +38,18 @@ static bool has_debian_ini(void)
     return access(DEBIAN_INI "/php.ini", R_OK) == 0;
 }
 
-static void choose_ini(sapi_module_struct *m, const char *ini)
+/* Returns whether the environment was changed for the start. */
+static bool choose_ini(sapi_module_struct *m, const char *ini)
 {
     static char scan[] = "PHP_INI_SCAN_DIR=" DEBIAN_INI "/conf.d";
     static char folder[] = DEBIAN_INI;
 
-    if (has_debian_ini() && !getenv("PHP_INI_SCAN_DIR"))
-        (void)putenv(scan); /* PHP keeps a pointer into it: static */
     if (ini)
         m->php_ini_path_override = strdup(ini); /* as long as the process */
     else if (has_debian_ini() && !getenv("PHPRC"))
         m->php_ini_path_override = folder;
+    /* PHP keeps a pointer into it: static. */
+    return has_debian_ini() && !getenv("PHP_INI_SCAN_DIR") && putenv(scan) == 0;
 }
 
 /* libphp.so has no version in its name: another one would fit the name and nothing else. */
@@ -69,6 +70,8 @@ static enum mu_rc check_version(void)
 enum mu_rc mu_php_startup(const char *ini)
 {
     sapi_module_struct *m = mu_php_sapi();
+    bool is_env_changed;
+    int rc;
 
     if (make_global() != MU_OK)
         return MU_BAD;
@@ -77,12 +80,14 @@ enum mu_rc mu_php_startup(const char *ini)
     SIGG(reset) = 0; /* signals but SIGPROF's are the server's own */
 #endif
     sapi_startup(m);
-    choose_ini(m, ini);
-    if (m->startup(m) != SUCCESS) {
+    is_env_changed = choose_ini(m, ini);
+    rc = m->startup(m);
+    if (is_env_changed)
+        (void)unsetenv("PHP_INI_SCAN_DIR"); /* the next generation decides anew */
+    if (rc != SUCCESS) {
         MU_LOG(NULL, "php", MU_LOG_EMERG, "MU1608", "PHP could not be started; the lines above say why");
         return MU_BAD;
     }
-    (void)unsetenv("PHP_INI_SCAN_DIR");
     mu_php_watch_forks();
     return check_version();
 }
