@@ -307,7 +307,7 @@ def test_source_is_not_served_when_its_handler_is_unknown(make, case):
                 assert b"SECRET" not in answer and b"ran\n" not in answer, answer
                 if method == "GET":
                     assert status_of(answer) in ((500, 404) if "info" in path else (500,)), answer
-    assert s.get("/").body == b"home"
+    assert s.get("/index.html").body == b"home"
 
 
 def test_source_is_not_served_as_an_index_or_an_error_page(make):
