@@ -153,7 +153,7 @@ class Fpm(Background):
         super().__init__()
         self.socket = self.path("php.sock")
         self.url = "unix:%s|fcgi://localhost" % self.socket
-        user = unprivileged()
+        self.owner = user = unprivileged()  # whose files the application may write
         identity = "user = %s\nlisten.owner = %s\nlisten.mode = 0600\n" % (user.pw_name, user.pw_name) if user else ""
         write_php_ini(self.folder, opcache, **settings)
         with open(self.path("fpm.conf"), "w", encoding="utf-8") as f:
@@ -177,25 +177,31 @@ class Fpm(Background):
             return f.read().splitlines()
 
 
-def web_user():
-    """The name of the user that web children run as, and so do pools that say nothing else."""
-    return (unprivileged() or pwd.getpwuid(os.geteuid())).pw_name
+def pool_user():
+    """The passwd entry of the user that pools run as: never the web children's; None when the tests are not root's."""
+    web = unprivileged()
+    return web and next(p for p in map(pwd.getpwnam, ("nobody", "daemon")) if p.pw_uid != web.pw_uid)
+
+
+def pool(name, command, *lines):
+    """An <ApplicationPool> whose processes are four, unless a line says otherwise."""
+    user = pool_user()
+    rows = ["Command " + command] + (["User " + user.pw_name, "Group #%d" % user.pw_gid] if user else [])
+    if not any(line.startswith("ProcessManager") for line in lines):
+        rows += ["ProcessManager static", "MaxChildren 4"]
+    return "<ApplicationPool %s>\n    %s\n</ApplicationPool>\n" % (name, "\n    ".join(rows + list(lines)))
+
 
 
 class PhpPool:
     """PHP as a pool of the server's own: php-cgi, with a php.ini in a folder of its own."""
 
-    def __init__(self, pool="ProcessManager static\nMaxChildren 4", opcache=True, **settings):
+    def __init__(self, *lines, opcache=True, **settings):
         self.folder = tempfile.mkdtemp(prefix="muster-app-", dir="/tmp")
         os.chmod(self.folder, 0o755)
         self.ini = write_php_ini(self.folder, opcache, **settings)
-        self.config = """
-            <ApplicationPool php>
-                Command "%s -c %s"
-                Environment PHP_INI_SCAN_DIR=
-                %s
-            </ApplicationPool>
-            """ % (PHP_CGI, self.ini, pool.replace("\n", "\n                "))
+        self.owner = pool_user()
+        self.config = pool("php", "%s -c %s" % (PHP_CGI, self.ini), "Environment PHP_INI_SCAN_DIR=", *lines)
 
     def start(self):
         return self
@@ -208,7 +214,8 @@ class ModPhp(PhpPool):
     """PHP inside the server; the line is the one in Debian's mods-available/php8.2.load."""
 
     def __init__(self, opcache=True, **settings):
-        super().__init__("", opcache, **settings)
+        super().__init__(opcache=opcache, **settings)
+        self.owner = unprivileged()
         self.config = "LoadModule php_module /usr/lib/apache2/modules/libphp%s.so\nPHPIniDir \"%s\"\n" % (
             PHP_VERSION, self.folder)
 

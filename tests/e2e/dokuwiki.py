@@ -37,8 +37,8 @@ def is_installed():
     return os.path.exists(SOURCE + "/doku.php")
 
 
-def copy_to(docroot):
-    """The application, not yet installed, with folders that the web server's user may write."""
+def copy_to(docroot, owner):
+    """The application, not yet installed, with folders that `owner` (a passwd entry or None) may write."""
     def other_languages(folder, names):
         return [n for n in names if os.path.basename(folder) == "lang" and n != "en"]
 
@@ -51,12 +51,11 @@ def copy_to(docroot):
         f.write("<?php\n$conf['savedir'] = './data';\n$conf['updatecheck'] = 0;\n$conf['send404'] = 1;\n")
     for name in DATA_FOLDERS:
         os.makedirs(os.path.join(docroot, "data", name))
-    user = harness.unprivileged()
     for top in (conf, os.path.join(docroot, "data")):
         for folder, _, files in os.walk(top):
             for path in [folder] + [os.path.join(folder, name) for name in files]:
-                if user:
-                    os.chown(path, user.pw_uid, user.pw_gid)
+                if owner:
+                    os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
 class Form(HTMLParser):

@@ -143,8 +143,7 @@ class Big:
         if way == "fcgi":
             url = beside(applications.FcgiApp("tcp", processes=2)).url
             return 'ProxyPass "/run/" "%s/"\nProxyPass "/small/" "%s/"\n' % (url, url)
-        return ('<ApplicationPool big>\n    Command "%s"\n    ProcessManager static\n    MaxChildren 2\n</ApplicationPool>\n'
-                'ProxyPass "/run/" "pool:big"\nProxyPass "/small/" "pool:big"\n' % TESTAPP)
+        return applications.pool("big", TESTAPP) + 'ProxyPass "/run/" "pool:big"\nProxyPass "/small/" "pool:big"\n'
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ SETTINGS = {"upload_max_filesize": "32M", "post_max_size": "40M"}
 def wiki(make, beside):
     """wiki(way) starts a server with a DokuWiki that was just installed; returns the visitor."""
     def start(way, config=""):
-        php, _ = applications.start_php(beside, way, **SETTINGS)
+        php, app = applications.start_php(beside, way, **SETTINGS)
         server = make(php + dokuwiki.CONFIG + config, files={"robots.txt": ""}, env=applications.PHP_ENV)
-        dokuwiki.copy_to(server.path("htdocs"))
+        dokuwiki.copy_to(server.path("htdocs"), app.owner)
         server.start()
         visitor = dokuwiki.Wiki(server)
         visitor.server = server

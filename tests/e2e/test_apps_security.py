@@ -23,12 +23,7 @@ ScriptAlias "/cgi/" "{root}/cgi/"
     Require all granted
 </Directory>
 ProxyPass "/fcgi/" "%(fcgi)s/"
-<ApplicationPool testapp>
-    Command "%(testapp)s -m %(marks)s"
-    ProcessManager static
-    MaxChildren 2
-</ApplicationPool>
-ProxyPass "/pool/" "pool:testapp"
+%(pool)sProxyPass "/pool/" "pool:testapp"
 SetEnv MARKS %(marks)s
 """
 
@@ -38,7 +33,8 @@ class Apps:
 
     def __init__(self, make, beside, config="", **kwargs):
         self.app = beside(applications.FcgiApp("tcp", processes=2))
-        self.server = make(CONFIG % {"fcgi": self.app.url, "testapp": TESTAPP, "marks": self.app.marks} + config,
+        self.server = make(CONFIG % {"fcgi": self.app.url, "marks": self.app.marks,
+                                     "pool": applications.pool("testapp", "%s -m %s" % (TESTAPP, self.app.marks))} + config,
                            **kwargs)
         os.mkdir(self.server.path("cgi"))
         shutil.copy(TESTAPP, self.server.path("cgi/app"))
@@ -473,7 +469,7 @@ def test_signals_and_environment_are_clean(apps, way):
 @pytest.mark.parametrize("way", ["cgi", "pool"])
 def test_an_application_has_no_rights_of_the_supervisor(apps, way):
     ids = apps().get(way, "ids").body.decode()
-    user = unprivileged()
+    user = unprivileged() if way == "cgi" else applications.pool_user()
     assert ids.startswith("uid=%d gid=%d " % (user.pw_uid, user.pw_gid)), ids
     assert "groups=0" not in ids and ",0" not in ids
 
