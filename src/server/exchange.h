@@ -77,6 +77,11 @@ struct mu_exchange {
     struct mu_peer peer;        /**< what req.peer points to; its texts are in peer_text */
     char peer_text[2][56];
     struct mu_collected_body *collected; /**< the request body, once it was read ahead */
+    /**
+     * Raised when the client has finished sending. It may still want its answer; but a request that
+     * waits in a queue is not begun for it (mu_exchange_has_client).
+     */
+    struct mu_wake *client_ends;
 };
 
 static inline struct mu_exchange *mu_exchange_of(struct mu_req *r)
@@ -128,6 +133,12 @@ const struct mu_vhost *mu_vhost_for_addr(const struct mu_config *config,
                                          const struct mu_addr *local);
 /** Does any log format or module need exact times (mono_us, first_byte_us)? Decided at prepare. */
 bool mu_server_wants_timing(const struct mu_config *config);
+
+/**
+ * Is the client there with both of its directions open? One that merely finished sending cannot be
+ * told from one that left until something is sent to it. One system call.
+ */
+bool mu_exchange_has_client(struct mu_exchange *x);
 
 /* ---- protocol side, called by the request side ---- */
 
