@@ -291,6 +291,8 @@ struct mu_str mu_req_env(const struct mu_req *r, struct mu_str name);
 void mu_req_env_set(struct mu_req *r, struct mu_str name, struct mu_str value);
 void mu_req_note_set(struct mu_req *r, struct mu_str name, struct mu_str value);
 struct mu_str mu_req_note(const struct mu_req *r, struct mu_str name);
+/** Does some module answer to that handler's name? */
+bool mu_req_has_handler(const struct mu_req *r, struct mu_str name);
 /** Bits of Options in force here. */
 enum {
     MU_OPT_INDEXES = 1,

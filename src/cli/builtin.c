@@ -5,16 +5,20 @@
  */
 #include "cli/builtin.h"
 
-#include <super/group.h>
+#include <pool/group.h>
 
 #define BUILTIN_MODULES(X)                                                                         \
     X(core)                                                                                        \
     X(app)                                                                                         \
+    X(pool)                                                                                        \
     X(unixd)                                                                                       \
     X(log_config)                                                                                  \
     X(logio)                                                                                       \
+    X(env)                                                                                         \
+    X(setenvif)                                                                                    \
     X(mime)                                                                                        \
     X(alias)                                                                                       \
+    X(actions)                                                                                     \
     X(dir)                                                                                         \
     X(autoindex)                                                                                   \
     X(authz_core)                                                                                  \
@@ -41,5 +45,6 @@ extern const struct mu_group mu_spawn_group;
 
 const struct mu_group *const mu_builtin_groups[] = {
     &mu_spawn_group,
+    &mu_pool_group,
     NULL,
 };

@@ -49,5 +49,6 @@ static const struct mu_directive directives[] = {
 
 MU_MODULE(envdump, .conf_size = sizeof(struct envdump_conf), .directives = directives,
           .handlers = MU_HANDLERS({ "envdump", dump, MU_ANY_METHOD, false, false },
+                                  { "cgi-script", dump, MU_ANY_METHOD, false, false },
                                   { "envgo", go, MU_ANY_METHOD, false, false }),
           .hooks = MU_HOOKS({ MU_PHASE_ACCESS, 0, access_check, false, NULL }));
