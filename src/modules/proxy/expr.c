@@ -30,8 +30,9 @@ static const struct proxy_expr *parse_or(struct parser *p);
 
 static const struct proxy_expr *fail(struct parser *p, const char *what)
 {
-    mu_cmd_error(p->cmd, "the condition is not understood at '%.*s': %s; supported are true, "
-                         "comparisons (== != =~ !~ < > -eq …), -z, -n, !, &&, || and parentheses",
+    mu_cmd_error(p->cmd,
+                 "the condition is not understood at '%.*s': %s; supported are true, "
+                 "comparisons (== != =~ !~ < > -eq …), -z, -n, !, &&, || and parentheses",
                  MU_FMT(p->rest), what);
     return NULL;
 }
@@ -183,9 +184,9 @@ static const struct proxy_expr *negate(struct parser *p, const struct proxy_expr
 {
     struct proxy_expr *not = e ? node(p, OP_NOT) : NULL;
 
-    if (not)
-        not->a = e;
-    return not;
+    if (not )
+        not ->a = e;
+    return not ;
 }
 
 static const struct proxy_expr *parse_match(struct parser *p, const struct proxy_text *left)
@@ -203,12 +204,18 @@ static const struct {
     enum op op;
     unsigned wanted;
 } comparisons[] = {
-    { MU_S("=="), OP_TEXT, SAME },          { MU_S("!="), OP_TEXT, LESS | MORE },
-    { MU_S("<="), OP_TEXT, LESS | SAME },   { MU_S(">="), OP_TEXT, MORE | SAME },
-    { MU_S("="), OP_TEXT, SAME },           { MU_S("<"), OP_TEXT, LESS },
-    { MU_S(">"), OP_TEXT, MORE },           { MU_S("-eq"), OP_NUMBER, SAME },
-    { MU_S("-ne"), OP_NUMBER, LESS | MORE }, { MU_S("-lt"), OP_NUMBER, LESS },
-    { MU_S("-le"), OP_NUMBER, LESS | SAME }, { MU_S("-gt"), OP_NUMBER, MORE },
+    { MU_S("=="), OP_TEXT, SAME },
+    { MU_S("!="), OP_TEXT, LESS | MORE },
+    { MU_S("<="), OP_TEXT, LESS | SAME },
+    { MU_S(">="), OP_TEXT, MORE | SAME },
+    { MU_S("="), OP_TEXT, SAME },
+    { MU_S("<"), OP_TEXT, LESS },
+    { MU_S(">"), OP_TEXT, MORE },
+    { MU_S("-eq"), OP_NUMBER, SAME },
+    { MU_S("-ne"), OP_NUMBER, LESS | MORE },
+    { MU_S("-lt"), OP_NUMBER, LESS },
+    { MU_S("-le"), OP_NUMBER, LESS | SAME },
+    { MU_S("-gt"), OP_NUMBER, MORE },
     { MU_S("-ge"), OP_NUMBER, MORE | SAME },
 };
 

@@ -76,10 +76,10 @@ static void *join(struct mu_arena *a, const void *first, size_t first_n, const v
 
 /* *out holds what is in force; `first` (n == 0: nothing) and `then` are joined in it. */
 #define JOIN(a, out, first, then)                                                                  \
-    ((first).n == 0   ? ((out) = (then), true)                                                     \
+    ((first).n == 0  ? ((out) = (then), true)                                                      \
      : (then).n == 0 ? ((out) = (first), true)                                                     \
-                      : ((out).v = join((a), (first).v, (first).n, (then).v, (then).n),            \
-                         (out).n = (first).n + (then).n, (out).v != NULL))
+                     : ((out).v = join((a), (first).v, (first).n, (then).v, (then).n),             \
+                        (out).n = (first).n + (then).n, (out).v != NULL))
 
 static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, void *out)
 {
@@ -89,8 +89,6 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
     if (!JOIN(a, c->passes, o->passes, b->passes) || !JOIN(a, c->workers, o->workers, b->workers) ||
         !JOIN(a, c->rules, b->rules, o->rules))
         return MU_NOMEM;
-    if (!c->inherits && o->passes_end) /* of a virtual host: its own alone */
-        c->passes = o->passes;
     if (o->here)
         c->here = o->here;
     return MU_OK;
@@ -103,6 +101,14 @@ static void init(void *conf)
     c->inherits = c->buffers_requests = true;
 }
 
+static bool needs_fcgi(const struct proxy_passes *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->v[i]->url.scheme == PROXY_FCGI)
+            return true;
+    return false;
+}
+
 static enum mu_rc check(struct mu_config *config, struct mu_arena *a)
 {
     bool has_fcgi = mu_config_has_module(config, MU_S("proxy_fcgi"));
@@ -110,13 +116,13 @@ static enum mu_rc check(struct mu_config *config, struct mu_arena *a)
 
     (void)a;
     for (size_t i = 0; (v = mu_config_vhost(config, i)) != NULL; i++) {
-        struct proxy_conf *c =
-            (struct proxy_conf *)(uintptr_t)mu_vhost_conf(v, &mu_module_proxy);
+        struct proxy_conf *c = (struct proxy_conf *)(uintptr_t)mu_vhost_conf(v, &mu_module_proxy);
 
         c->has_fcgi = has_fcgi;
-        if (!has_fcgi && c->passes.n)
-            mu_config_warn(config, "ProxyPass leads to FastCGI backends, and mod_proxy_fcgi is not "
-                                   "loaded: LoadModule proxy_fcgi_module modules/mod_proxy_fcgi.so");
+        if (!has_fcgi && needs_fcgi(&c->passes))
+            mu_config_warn(config,
+                           "ProxyPass leads to FastCGI backends, and mod_proxy_fcgi is not "
+                           "loaded: LoadModule proxy_fcgi_module modules/mod_proxy_fcgi.so");
     }
     return MU_OK;
 }
@@ -141,9 +147,8 @@ static enum mu_status fixup(struct mu_req *r, const void *conf)
         return MU_STATUS_NONE;
     }
     r->handler = mu_str_sub(r->filename, 6, r->filename.n);
-    r->filename =
-        mu_str_cat(r->arena, mu_req_document_root(r),
-                   mu_str_sub(r->path, 0, r->path.n - r->path_info.n));
+    r->filename = mu_str_cat(r->arena, mu_req_document_root(r),
+                             mu_str_sub(r->path, 0, r->path.n - r->path_info.n));
     return r->filename.p ? MU_STATUS_NONE : MU_503_SERVICE_UNAVAILABLE;
 }
 
@@ -215,8 +220,9 @@ static enum mu_status handle(struct mu_req *r, const void *conf)
         return MU_403_FORBIDDEN;
     }
     if (!call.conf->has_fcgi)
-        return refuse(r, &call, "no module speaks its protocol: LoadModule proxy_fcgi_module "
-                                "modules/mod_proxy_fcgi.so");
+        return refuse(r, &call,
+                      "no module speaks its protocol: LoadModule proxy_fcgi_module "
+                      "modules/mod_proxy_fcgi.so");
     if (!is_handler)
         r->filename = mu_str_cat(r->arena, MU_S("proxy:"), url);
     return r->filename.p ? proxy_fcgi_run(r, &call) : MU_503_SERVICE_UNAVAILABLE;
@@ -261,7 +267,8 @@ static const struct mu_directive directives[] = {
     MU_DIR_IGNORED("ProxyVia", MU_IN_SERVER, HTTP_ONLY),
     MU_DIR_IGNORED("ProxyMaxForwards", MU_IN_SERVER, HTTP_ONLY),
     MU_DIR_IGNORED("ProxyBadHeader", MU_IN_SERVER, HTTP_ONLY),
-    MU_DIR_IGNORED("ProxyStatus", MU_IN_SERVER, "accepted without effect: server-status shows none"),
+    MU_DIR_IGNORED("ProxyStatus", MU_IN_SERVER,
+                   "accepted without effect: server-status shows none"),
     MU_DIR_IGNORED("ProxyIOBufferSize", MU_IN_SERVER,
                    "accepted without effect: buffers have the size that suits them"),
     MU_DIR_IGNORED("ProxyReceiveBufferSize", MU_IN_SERVER,

@@ -68,8 +68,9 @@ bool proxy_text_var(struct mu_cmd *cmd, struct proxy_text *t, struct mu_str func
         mu_cmd_error(cmd, "'%.*s' is no function that is known here; reqenv, env, req and http are",
                      MU_FMT(function));
     else
-        mu_cmd_error(cmd, "'%.*s' is no variable that is known here; use reqenv:%.*s for what the "
-                          "application is told",
+        mu_cmd_error(cmd,
+                     "'%.*s' is no variable that is known here; use reqenv:%.*s for what the "
+                     "application is told",
                      MU_FMT(name), MU_FMT(name));
     return false;
 }
