@@ -86,7 +86,7 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
     const struct proxy_conf *b = base, *o = over;
     struct proxy_conf *c = out;
 
-    if (!JOIN(a, c->passes, o->passes, b->passes) || !JOIN(a, c->workers, o->workers, b->workers) ||
+    if (!JOIN(a, c->passes, b->passes, o->passes) || !JOIN(a, c->workers, o->workers, b->workers) ||
         !JOIN(a, c->rules, b->rules, o->rules))
         return MU_NOMEM;
     if (o->here)

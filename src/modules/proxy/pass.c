@@ -1,7 +1,7 @@
 /*
  * pass: ProxyPass and ProxyPassMatch, and the translate hook that makes addresses of them: r->filename becomes
  * "proxy:" and the backend's address with the rest of the path, encoded as httpd does it. Entries are tried in order,
- * those of a <Location> first, a virtual host's before the main server's; "!" ends the search.
+ * that of a <Location> first, the main server's before a virtual host's; "!" ends the search.
  */
 #include "proxy.h"
 
