@@ -5,11 +5,12 @@
  */
 #include "cli/builtin.h"
 
-#include <super/group.h>
+#include <pool/group.h>
 
 #define BUILTIN_MODULES(X)                                                                         \
     X(core)                                                                                        \
     X(app)                                                                                         \
+    X(pool)                                                                                        \
     X(unixd)                                                                                       \
     X(log_config)                                                                                  \
     X(logio)                                                                                       \
@@ -44,5 +45,6 @@ extern const struct mu_group mu_spawn_group;
 
 const struct mu_group *const mu_builtin_groups[] = {
     &mu_spawn_group,
+    &mu_pool_group,
     NULL,
 };

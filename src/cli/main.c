@@ -6,6 +6,7 @@
 #include "cli/control.h"
 #include "cli/info.h"
 #include "cli/options.h"
+#include "cli/pools.h"
 #include "cli/serve.h"
 #include "cli/startup.h"
 
@@ -153,12 +154,16 @@ static bool is_serve(int argc, char **argv)
 int main(int argc, char **argv)
 {
     static struct mu_cli cli; /* to the end: children look into it, too */
-    int status;
+    struct mu_pool_words words;
+    int status, rest;
 
     if (!mu_stdio_open())
         return 1;
     if (is_serve(argc, argv))
         return mu_serve(argc, argv, find_modules());
+    rest = mu_cli_pool_words(argc, argv, &words);
+    if (rest)
+        argc = rest;
     if (mu_cli_parse(&cli, argc, argv) != MU_OK) {
         fprintf(stderr, "muster: out of memory\n");
         return 1;
@@ -167,7 +172,7 @@ int main(int argc, char **argv)
     cli.super.groups = mu_builtin_groups;
     cli.super.config.module_dir = find_modules();
     mu_startup_begin(&cli);
-    status = act(&cli, argv[0] ? argv[0] : "muster");
+    status = rest ? mu_cli_pool(&cli, &words) : act(&cli, argv[0] ? argv[0] : "muster");
     mu_cli_fini(&cli);
     return status;
 }

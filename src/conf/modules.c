@@ -12,8 +12,8 @@
 #include "conf/priv.h"
 
 /* On in every server, whether or not Muster has them as modules of their own. */
-static const char *const always_on[] = { "core",       "so",    "watchdog", "http",
-                                         "log_config", "logio", "version",  "unixd", "app" };
+static const char *const always_on[] = { "core",  "so",      "watchdog", "http", "log_config",
+                                         "logio", "version", "unixd",    "app",  "pool" };
 
 static bool is_always_on(struct mu_str name)
 {

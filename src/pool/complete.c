@@ -46,8 +46,8 @@ static enum mu_rc check_program(struct mu_cmd *cmd, const struct mu_pool_conf *p
         return mu_cmd_error(cmd, "ApplicationPool %.*s: Command: %s: %s", MU_FMT(p->name), path,
                             strerror(errno));
     if (!S_ISREG(st.st_mode) || !(st.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)))
-        return mu_cmd_error(cmd, "ApplicationPool %.*s: Command: %s is no program",
-                            MU_FMT(p->name), path);
+        return mu_cmd_error(cmd, "ApplicationPool %.*s: Command: %s is no program", MU_FMT(p->name),
+                            path);
     return MU_OK;
 }
 
@@ -63,8 +63,7 @@ static enum mu_rc check_places(struct mu_cmd *cmd, const struct mu_pool_conf *p)
                             MU_FMT(p->name));
     if (!dir)
         return MU_NOMEM;
-    if (p->chroot.n &&
-        check_folder(cmd, "Chroot", mu_cstr(cmd->arena, p->chroot)) != MU_OK)
+    if (p->chroot.n && check_folder(cmd, "Chroot", mu_cstr(cmd->arena, p->chroot)) != MU_OK)
         return MU_BAD;
     if (check_folder(cmd, "WorkingDirectory", seen_from_outside(cmd, p->chroot, dir)) != MU_OK)
         return MU_BAD;
@@ -77,9 +76,9 @@ static enum mu_rc find_identity(struct mu_cmd *cmd, struct mu_pool_conf *p)
     bool is_root = geteuid() == 0;
 
     if (!p->user.n && !is_root)
-        return p->group.n ? mu_cmd_error(cmd, "ApplicationPool %.*s: Group needs a User",
-                                         MU_FMT(p->name))
-                          : MU_OK;
+        return p->group.n
+                   ? mu_cmd_error(cmd, "ApplicationPool %.*s: Group needs a User", MU_FMT(p->name))
+                   : MU_OK;
     if (!p->user.n)
         return mu_cmd_error(cmd,
                             "ApplicationPool %.*s: User is missing: say as whom its processes "
@@ -91,9 +90,9 @@ static enum mu_rc find_identity(struct mu_cmd *cmd, struct mu_pool_conf *p)
         return mu_cmd_error(cmd, "ApplicationPool %.*s: User \"%.*s\" is root", MU_FMT(p->name),
                             MU_FMT(p->user));
     if (!is_root && p->identity.uid != geteuid())
-        return mu_cmd_error(
-            cmd, "ApplicationPool %.*s: User \"%.*s\" needs a server started as root",
-            MU_FMT(p->name), MU_FMT(p->user));
+        return mu_cmd_error(cmd,
+                            "ApplicationPool %.*s: User \"%.*s\" needs a server started as root",
+                            MU_FMT(p->name), MU_FMT(p->user));
     return MU_OK;
 }
 
@@ -108,10 +107,9 @@ static enum mu_rc check_numbers(struct mu_cmd *cmd, struct mu_pool_conf *p)
         return mu_cmd_error(cmd, "ApplicationPool %.*s: MinSpare %lld is above MaxChildren %lld",
                             MU_FMT(p->name), (long long)p->min_spare, (long long)p->max_children);
     if (p->start_servers > p->max_children)
-        return mu_cmd_error(cmd,
-                            "ApplicationPool %.*s: StartServers %lld is above MaxChildren %lld",
-                            MU_FMT(p->name), (long long)p->start_servers,
-                            (long long)p->max_children);
+        return mu_cmd_error(
+            cmd, "ApplicationPool %.*s: StartServers %lld is above MaxChildren %lld",
+            MU_FMT(p->name), (long long)p->start_servers, (long long)p->max_children);
     if (p->start_servers == MU_POOL_UNSET)
         p->start_servers = p->min_spare + (p->max_spare - p->min_spare) / 2;
     if (p->start_servers > p->max_children)

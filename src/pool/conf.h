@@ -4,6 +4,7 @@
 
 #include <base/proc.h>
 #include <conf/config.h>
+#include <pool/ask.h>
 
 extern struct mu_module mu_module_pool;
 
@@ -25,8 +26,8 @@ struct mu_pool_conf {
     struct mu_strs environment; /**< as written */
     char **envp;
     int64_t limit_cpu_s, limit_memory, limit_files, limit_processes; /**< MU_POOL_UNSET */
-    int64_t max_requests;      /**< 0: no end */
-    struct mu_str definition;  /**< all of it as text */
+    int64_t max_requests;                                            /**< 0: no end */
+    struct mu_str definition;                                        /**< all of it as text */
 
     /* Their number. */
     int manager; /**< enum mu_pool_manager */
@@ -51,8 +52,6 @@ struct mu_pools_conf {
 const struct mu_pools_conf *mu_pools_conf_of(const struct mu_config *config);
 /** NULL: there is none. */
 const struct mu_pool_conf *mu_pool_conf_find(const struct mu_pools_conf *all, struct mu_str name);
-/** Where the sockets of `config`'s pools are; in its arena, NULL when out of memory. */
-const char *mu_pools_dir(const struct mu_config *config);
 /**
  * What can be said of all pools together: handlers that name one, users that must not be the web
  * children's. Errors by mu_config_error.

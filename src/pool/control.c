@@ -108,8 +108,8 @@ void mu_control_adopt(int fd)
 
 static const char *state_name(const struct mu_proc *x)
 {
-    static const char *const names[] = { "none",    "starting", "idle",  "busy",
-                                         "busy",    "in doubt", "spent", "leaving" };
+    static const char *const names[] = { "none", "starting", "idle",  "busy",
+                                         "busy", "in doubt", "spent", "leaving" };
     enum mu_slot_state s = mu_board_state(x->pool->board, x->slot);
 
     if (x->state == MU_PROC_STARTING)
@@ -123,8 +123,7 @@ static const char *state_name(const struct mu_proc *x)
 
 static bool is_idle(const struct mu_proc *x)
 {
-    return x->state == MU_PROC_SERVING &&
-           mu_board_state(x->pool->board, x->slot) == MU_SLOT_IDLE;
+    return x->state == MU_PROC_SERVING && mu_board_state(x->pool->board, x->slot) == MU_SLOT_IDLE;
 }
 
 static const char *condition(const struct mu_pool *p)
@@ -137,12 +136,13 @@ static const char *condition(const struct mu_pool *p)
 static void print_list(struct mu_buf *b)
 {
     mu_buf_addf(b, "%-20s %-8s %9s %6s %7s\n", "pool", "state", "processes", "idle", "waiting");
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         uint32_t idle = 0;
         int64_t since_ms;
 
         MU_PROC_FOR(x, p)
-            idle += is_idle(x);
+        idle += is_idle(x);
         mu_buf_addf(b, "%-20s %-8s %9u %6u %7u\n", p->name, condition(p), p->procs_n, idle,
                     mu_board_waiting(p->board, &since_ms));
     }
@@ -184,7 +184,7 @@ static void print_status(struct mu_buf *b, struct mu_pool *p, int64_t now_ms)
                 counted(&c->refused), counted(&c->late), counted(&c->left), counted(&c->broken),
                 counted(&c->started), counted(&c->crashed));
     MU_PROC_FOR(x, p)
-        print_proc(b, x, now_ms);
+    print_proc(b, x, now_ms);
 }
 
 static void note(const char *verb, const struct mu_pool *p)
@@ -217,7 +217,7 @@ static void act(struct mu_buf *b, struct mu_str verb, struct mu_pool *p, int64_t
     mu_buf_add(b, MU_S("ok\n"));
 }
 
-static void answer(struct mu_buf *b, struct mu_str line, int64_t now_ms)
+static void reply(struct mu_buf *b, struct mu_str line, int64_t now_ms)
 {
     struct mu_str verb = MU_STR_NULL, name;
     struct mu_pool *p;
@@ -234,7 +234,7 @@ static void answer(struct mu_buf *b, struct mu_str line, int64_t now_ms)
         mu_buf_add(b, MU_S("ok\n"));
     } else if (mu_str_eq(verb, MU_S("status"))) {
         MU_POOL_FOR(each)
-            print_status(b, each, now_ms);
+        print_status(b, each, now_ms);
         mu_buf_add(b, MU_S("ok\n"));
     } else {
         mu_buf_addf(b, "error: %.*s needs the name of a pool\n", MU_FMT(verb));
@@ -301,7 +301,7 @@ static void hear_client(struct client *c, int64_t now_ms)
     if (!end)
         return;
     c->is_answered = true;
-    answer(&c->answer, mu_str_n(c->line, (size_t)(end - c->line)), now_ms);
+    reply(&c->answer, mu_str_n(c->line, (size_t)(end - c->line)), now_ms);
     send_on(c);
 }
 
@@ -320,8 +320,7 @@ size_t mu_control_watch(struct pollfd *fds, size_t room)
         if (c->fd < 0)
             continue;
         if (n < room)
-            fds[n] = (struct pollfd){ .fd = c->fd,
-                                      .events = c->is_answered ? POLLOUT : POLLIN };
+            fds[n] = (struct pollfd){ .fd = c->fd, .events = c->is_answered ? POLLOUT : POLLIN };
         n++;
     }
     return n;
@@ -356,4 +355,40 @@ int64_t mu_control_tick(int64_t now_ms)
             next = c->deadline_ms;
     }
     return next;
+}
+
+/* ---- the other end ---- */
+
+static bool exchange(int fd, const char *line, struct mu_buf *to)
+{
+    char bytes[4096];
+    ssize_t n;
+
+    if (send(fd, line, strlen(line), MSG_NOSIGNAL) != (ssize_t)strlen(line))
+        return false;
+    while ((n = recv(fd, bytes, sizeof(bytes), 0)) != 0) {
+        if (n < 0 && errno != EINTR)
+            return false;
+        if (n > 0)
+            mu_buf_add(to, mu_str_n(bytes, (size_t)n));
+    }
+    return !to->is_failed;
+}
+
+enum mu_rc mu_pool_ask(const char *dir, const char *line, struct mu_buf *answer)
+{
+    int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = dir_fd >= 0 ? mu_pool_connect(dir_fd, CONTROL_NAME) : -1;
+    enum mu_rc rc = MU_EIO;
+    int saved;
+
+    if (fd >= 0 && fcntl(fd, F_SETFL, 0) == 0 && exchange(fd, line, answer))
+        rc = MU_OK;
+    saved = errno;
+    if (fd >= 0)
+        close(fd);
+    if (dir_fd >= 0)
+        close(dir_fd);
+    errno = saved;
+    return rc;
 }

@@ -28,10 +28,10 @@ static void save_pool(struct mu_buf *b, struct mu_pool *p)
 
     mu_buf_addf(b, "pool %s %d %llu %llu %llu %d %u %u %lld %zu\n%.*s", p->name, p->board_fd,
                 (unsigned long long)p->epoch, (unsigned long long)p->ready_epoch,
-                (unsigned long long)p->next_serial, p->is_stopped, p->wanted, p->failures,
-                (long long)p->hold_until_ms, definition.n, MU_FMT(definition));
+                (unsigned long long)p->next_serial, p->is_stopped + p->is_draining, p->wanted,
+                p->failures, (long long)p->hold_until_ms, definition.n, MU_FMT(definition));
     MU_PROC_FOR(x, p)
-        save_proc(b, x);
+    save_proc(b, x);
 }
 
 enum mu_rc mu_pools_save(struct mu_buf *out)
@@ -44,7 +44,7 @@ enum mu_rc mu_pools_save(struct mu_buf *out)
         mu_buf_addf(out, " %d", mu_keeper.bells[i]);
     mu_buf_addc(out, '\n');
     MU_POOL_FOR(p)
-        save_pool(out, p);
+    save_pool(out, p);
     return out->is_failed ? MU_NOMEM : MU_OK;
 }
 
@@ -57,9 +57,11 @@ void mu_pools_holds(void (*visit)(void *arg, pid_t pid, int fd), void *arg)
     visit(arg, 0, mu_control_fd());
     for (size_t i = 0; i < MU_POOL_BELLS; i++)
         visit(arg, 0, mu_keeper.bells[i]);
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         visit(arg, 0, p->board_fd);
-        MU_PROC_FOR(x, p) {
+        MU_PROC_FOR(x, p)
+        {
             visit(arg, x->pid, x->listen_fd);
             visit(arg, 0, x->log_fd);
             visit(arg, 0, x->probe_fd);
@@ -148,8 +150,10 @@ static void restore_pool(struct reader *r)
 {
     struct mu_str name = take_word(r), text;
     int board_fd = take_fd(r);
-    struct mu_pool *p =
-        r->is_bad || board_fd < 0 || name.n > MU_POOL_NAME_MAX ? NULL : mu_pool_create(name, board_fd);
+    int64_t stopped;
+    struct mu_pool *p = r->is_bad || board_fd < 0 || name.n > MU_POOL_NAME_MAX
+                            ? NULL
+                            : mu_pool_create(name, board_fd);
 
     if (!p) {
         r->is_bad = true;
@@ -158,7 +162,9 @@ static void restore_pool(struct reader *r)
     p->epoch = (uint64_t)take_number(r, 0, INT64_MAX);
     p->ready_epoch = (uint64_t)take_number(r, 0, INT64_MAX);
     p->next_serial = (uint64_t)take_number(r, 0, INT64_MAX);
-    p->is_stopped = take_number(r, 0, 1) != 0;
+    stopped = take_number(r, 0, 2);
+    p->is_stopped = stopped > 0;
+    p->is_draining = stopped > 1;
     p->wanted = (uint32_t)take_number(r, 0, MU_POOL_CHILDREN);
     p->failures = (uint32_t)take_number(r, 0, UINT32_MAX);
     p->hold_until_ms = take_number(r, 0, INT64_MAX);

@@ -199,14 +199,16 @@ size_t mu_keeper_watch(struct pollfd *fds, size_t room)
     size_t most = 1;
 
     MU_POOL_FOR(p)
-        most += 2 * (size_t)p->procs_n;
+    most += 2 * (size_t)p->procs_n;
     if (!seat_room(most))
         room = 0;
     seats.n = 0;
     if (mu_keeper.poke_fd >= 0 && mu_keeper_now() >= mu_keeper.mute_until_ms)
         sit(fds, room, (struct seat){ .kind = SEAT_POKE }, mu_keeper.poke_fd);
-    MU_POOL_FOR(p) {
-        MU_PROC_FOR(x, p) {
+    MU_POOL_FOR(p)
+    {
+        MU_PROC_FOR(x, p)
+        {
             if (x->log_fd >= 0)
                 sit(fds, room, (struct seat){ SEAT_OUTPUT, p, x->pid }, x->log_fd);
             if (x->probe_fd >= 0 && !x->accepted_ms)
@@ -220,7 +222,8 @@ size_t mu_keeper_watch(struct pollfd *fds, size_t room)
 
 static struct mu_proc *find_proc(struct mu_pool *p, pid_t pid)
 {
-    MU_PROC_FOR(x, p) {
+    MU_PROC_FOR(x, p)
+    {
         if (x->pid == pid)
             return x;
     }
@@ -233,7 +236,8 @@ static void hear_poke(int64_t now_ms)
 
     (void)!read(mu_keeper.poke_fd, &n, sizeof(n));
     mu_keeper.mute_until_ms = now_ms + MUTE_MS;
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         mu_pool_look(p, now_ms);
         mu_pool_manage(p, now_ms, false);
     }
@@ -266,7 +270,8 @@ void mu_keeper_hear(const struct pollfd *fds, size_t n, int64_t now_ms)
 
 static bool is_running(void)
 {
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         if (p->procs_n)
             return true;
     }
@@ -275,7 +280,8 @@ static bool is_running(void)
 
 bool mu_keeper_child_ended(pid_t pid, int status, int64_t now_ms)
 {
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         struct mu_proc *x = find_proc(p, pid);
 
         if (!x)
@@ -290,7 +296,8 @@ bool mu_keeper_child_ended(pid_t pid, int status, int64_t now_ms)
 
 static void kid_ended(pid_t pid, int64_t now_ms)
 {
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         mu_board_sweep(p->board, (uint32_t)pid);
         mu_pool_look(p, now_ms);
     }
@@ -306,10 +313,11 @@ static bool drain(struct mu_pool *p)
 {
     int64_t since_ms;
 
-    if (!p->is_stopped &&
-        !(mu_keeper.env.has_older_kids && mu_keeper.env.has_older_kids()) &&
-        mu_board_waiting(p->board, &since_ms) == 0)
+    if (!p->is_stopped && !(mu_keeper.env.has_older_kids && mu_keeper.env.has_older_kids()) &&
+        mu_board_waiting(p->board, &since_ms) == 0) {
+        p->is_draining = true;
         mu_pool_stop(p);
+    }
     if (!p->is_stopped || p->procs_n)
         return false;
     MU_LOG(NULL, "pool", MU_LOG_INFO, "MU0941", "pool %s, which was removed, has ended", p->name);
@@ -331,7 +339,8 @@ int64_t mu_keeper_tick(int64_t now_ms)
         return next;
     if (is_tick)
         mu_keeper.next_tick_ms = now_ms + TICK_MS;
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         if (!p->conf && drain(p))
             continue;
         mu_pool_look(p, now_ms);
@@ -348,11 +357,12 @@ void mu_keeper_stop(enum mu_stop how, int64_t now_ms)
 {
     mu_keeper.stopping = how;
     mu_control_close();
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         mu_pool_stop(p);
         /* Nobody is left to answer, or nobody may be: what is at work still is told as well. */
         MU_PROC_FOR(x, p)
-            mu_proc_leave(x, now_ms, mu_pool_grace_ms(p));
+        mu_proc_leave(x, now_ms, mu_pool_grace_ms(p));
     }
     if (!is_running())
         remove_folder();
@@ -380,11 +390,13 @@ static void keep(bool is_kept)
 void mu_keeper_in_child(void)
 {
     mu_control_forget();
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         if (p->board_fd >= 0)
             close(p->board_fd);
         p->board_fd = -1;
-        MU_PROC_FOR(x, p) {
+        MU_PROC_FOR(x, p)
+        {
             const int fds[] = { x->listen_fd, x->log_fd, x->probe_fd };
 
             for (size_t i = 0; i < MU_ARRAY_LEN(fds); i++) {

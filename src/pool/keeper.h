@@ -7,7 +7,7 @@
 #include <muster/list.h>
 #include <pool/board.h>
 #include <pool/conf.h>
-#include <super/group.h>
+#include <pool/group.h>
 #include <super/spare.h>
 
 enum mu_proc_state {
@@ -52,7 +52,8 @@ struct mu_pool {
     uint64_t epoch;       /**< of processes that are started now */
     uint64_t ready_epoch; /**< of the last ones that serve: those before take no more requests */
     uint64_t next_serial;
-    bool is_stopped; /**< by the administrator */
+    bool is_stopped;  /**< by the administrator */
+    bool is_draining; /**< and this: because it is in the configuration no more */
     bool was_at_limit;
     uint32_t wanted; /**< at least so many are to be started first (start, reload); 0: reached */
     uint32_t failures;
@@ -176,7 +177,6 @@ int64_t mu_control_tick(int64_t now_ms);
 void mu_control_forget(void); /**< in another process */
 
 /* keeper.c */
-extern const struct mu_group mu_pool_group;
 /** The parts of the group's life that run where the pools are kept. */
 size_t mu_keeper_watch(struct pollfd *fds, size_t room);
 void mu_keeper_hear(const struct pollfd *fds, size_t n, int64_t now_ms);

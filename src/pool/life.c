@@ -13,19 +13,19 @@
 #include <muster/str.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
-    ACCEPTED_MS = 200, /* it took the probe and neither closed it nor ended: it serves */
+    ACCEPTED_MS = 200,   /* it took the probe and neither closed it nor ended: it serves */
     HOLD_FIRST_MS = 100, /* after a process that ended at once; doubles with each */
     HOLD_MAX_MS = 15000,
-    AT_ONCE_MS = 1000, /* a process that crashes within that time has failed to start */
-    STEADY_MS = 3000,  /* one that serves so long ends a series of failures */
-    GRACE_MS = 5000,   /* StopTimeout of a pool that is in no configuration any more */
+    AT_ONCE_MS = 1000,   /* a process that crashes within that time has failed to start */
+    STEADY_MS = 3000,    /* one that serves so long ends a series of failures */
+    GRACE_MS = 5000,     /* StopTimeout of a pool that is in no configuration any more */
     GRACE_MAX_MS = 8000, /* when the server stops: before the supervisor's own patience ends */
 };
 
@@ -89,7 +89,8 @@ static void begin_serving(struct mu_proc *x, int64_t now_ms)
     if (x->epoch <= p->ready_epoch)
         return;
     p->ready_epoch = x->epoch;
-    MU_PROC_FOR(old, p) {
+    MU_PROC_FOR(old, p)
+    {
         if (old->epoch < p->ready_epoch)
             retire(old, now_ms);
     }
@@ -157,7 +158,8 @@ int64_t mu_pool_press(struct mu_pool *p, int64_t now_ms)
 {
     int64_t next = INT64_MAX;
 
-    MU_PROC_FOR(x, p) {
+    MU_PROC_FOR(x, p)
+    {
         if (x->state != MU_PROC_LEAVING || x->has_kill)
             continue;
         if (now_ms >= x->kill_ms) {
@@ -265,7 +267,8 @@ void mu_proc_ended(struct mu_proc *x, int status, int64_t now_ms)
 
 void mu_pool_look(struct mu_pool *p, int64_t now_ms)
 {
-    MU_PROC_FOR(x, p) {
+    MU_PROC_FOR(x, p)
+    {
         enum mu_slot_state s = mu_board_state(p->board, x->slot);
 
         if (x->state != MU_PROC_SERVING)
@@ -285,7 +288,7 @@ static uint32_t present(struct mu_pool *p)
     uint32_t n = 0;
 
     MU_PROC_FOR(x, p)
-        n += x->state != MU_PROC_LEAVING && x->epoch == p->epoch;
+    n += x->state != MU_PROC_LEAVING && x->epoch == p->epoch;
     return n;
 }
 
@@ -316,7 +319,7 @@ void mu_pool_stop(struct mu_pool *p)
     atomic_store(&p->board->is_closed, 1);
     mu_board_wake_all(p->board);
     MU_PROC_FOR(x, p)
-        retire(x, mu_keeper_now());
+    retire(x, mu_keeper_now());
 }
 
 void mu_pool_start(struct mu_pool *p)

@@ -28,8 +28,8 @@ void mu_pool_open_slow_log(struct mu_pool *p)
     struct mu_str err = MU_STR_NULL;
 
     p->slow = (struct mu_logout){ .kind = MU_LOGOUT_NONE };
-    if (p->conf->slow_log.n && mu_logout_open(c->arena, p->conf->slow_log, c->server_root, &p->slow,
-                                              &err) != MU_OK) {
+    if (p->conf->slow_log.n &&
+        mu_logout_open(c->arena, p->conf->slow_log, c->server_root, &p->slow, &err) != MU_OK) {
         p->slow = (struct mu_logout){ .kind = MU_LOGOUT_NONE };
         MU_LOG(NULL, "pool", MU_LOG_ERR, "MU0920",
                "pool %s: SlowRequestLog: %.*s; slow requests go to the error log", p->name,
@@ -205,10 +205,11 @@ int64_t mu_pool_limits(struct mu_pool *p, int64_t now_ms)
 {
     int64_t next = LOOK_MAX_MS;
 
-    MU_PROC_FOR(x, p) {
-        bool is_asked = x->state == MU_PROC_STARTING ||
-                        (x->state == MU_PROC_SERVING &&
-                         mu_board_state(p->board, x->slot) == MU_SLOT_DOUBT);
+    MU_PROC_FOR(x, p)
+    {
+        bool is_asked =
+            x->state == MU_PROC_STARTING ||
+            (x->state == MU_PROC_SERVING && mu_board_state(p->board, x->slot) == MU_SLOT_DOUBT);
 
         if (is_asked) {
             mu_proc_probe(x, now_ms); /* where it could not be sent before */

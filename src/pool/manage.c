@@ -36,7 +36,8 @@ static uint32_t census(struct mu_pool *p, struct mu_spare_process *rows)
 {
     uint32_t n = 0;
 
-    MU_PROC_FOR(x, p) {
+    MU_PROC_FOR(x, p)
+    {
         enum mu_slot_state s = mu_board_state(p->board, x->slot);
         bool is_gone = x->state == MU_PROC_LEAVING || x->epoch < p->epoch ||
                        (x->state == MU_PROC_SERVING && s == MU_SLOT_SPENT);
@@ -54,7 +55,8 @@ static uint32_t census(struct mu_pool *p, struct mu_spare_process *rows)
 /* The `at`-th process of the list; it goes unless a request has just taken it. */
 static void end_one(struct mu_pool *p, size_t at, int64_t now_ms)
 {
-    MU_PROC_FOR(x, p) {
+    MU_PROC_FOR(x, p)
+    {
         if (at-- != 0)
             continue;
         if (x->state == MU_PROC_SERVING &&

@@ -14,12 +14,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct mu_keeper mu_keeper = { .pools = { &mu_keeper.pools, &mu_keeper.pools },
-                                .dir_fd = -1, .poke_fd = -1, .single_fd = -1 };
+struct mu_keeper mu_keeper = {
+    .pools = { &mu_keeper.pools, &mu_keeper.pools }, .dir_fd = -1, .poke_fd = -1, .single_fd = -1
+};
 
 struct mu_pool *mu_pool_find(struct mu_str name)
 {
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         if (mu_str_ieq(mu_str_c(p->name), name))
             return p;
     }
@@ -99,7 +101,11 @@ static bool adapt(struct mu_pool *p, const struct mu_pool_conf *c)
     p->crashes_n = 0;
     p->conf = c;
     mu_pool_open_slow_log(p);
-    if (!p->definition) {
+    if (p->is_draining) { /* it came back before all of it had gone */
+        p->is_draining = p->is_stopped = false;
+        p->ready_epoch = ++p->epoch;
+        atomic_store(&p->board->is_closed, 0);
+    } else if (!p->definition) {
         p->epoch = p->ready_epoch = 1;
         p->wanted = c->manager == MU_POOL_DYNAMIC ? (uint32_t)c->start_servers : 0;
     }
@@ -129,7 +135,7 @@ enum mu_rc mu_pools_configure(struct mu_config *config)
     const struct mu_pools_conf *all = mu_pools_conf_of(config);
 
     MU_POOL_FOR(p)
-        p->conf = NULL;
+    p->conf = NULL;
     for (size_t i = 0; i < all->n; i++) {
         struct mu_pool *p = mu_pool_find(all->v[i]->name);
 
@@ -144,7 +150,8 @@ enum mu_rc mu_pools_configure(struct mu_config *config)
 
 void mu_pools_renew(int64_t now_ms)
 {
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         if (p->conf)
             renew(p, now_ms);
     }
@@ -152,9 +159,10 @@ void mu_pools_renew(int64_t now_ms)
 
 void mu_pools_forget(void)
 {
-    MU_POOL_FOR(p) {
+    MU_POOL_FOR(p)
+    {
         MU_PROC_FOR(x, p)
-            free(x);
+        free(x);
         mu_board_unmap(p->board);
         free(p->definition);
         free(p->crashes);

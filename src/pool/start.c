@@ -55,12 +55,22 @@ int mu_pool_connect(int dir_fd, const char *name)
     return -1;
 }
 
+/* By its path if that is short enough: it is what ss and lsof show. */
+static socklen_t own_address(const char *name, struct sockaddr_un *sa)
+{
+    *sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    if ((size_t)snprintf(sa->sun_path, sizeof(sa->sun_path), "%s/%s", mu_keeper.dir, name) <
+        sizeof(sa->sun_path))
+        return (socklen_t)sizeof(*sa);
+    return mu_pool_address(mu_keeper.dir_fd, name, sa);
+}
+
 /* The listening socket; only the web children's user may connect. -1 and errno. */
 static int open_socket(const char *name)
 {
     const struct mu_identity *web = mu_keeper.env.identity;
     struct sockaddr_un sa;
-    socklen_t len = mu_pool_address(mu_keeper.dir_fd, name, &sa);
+    socklen_t len = own_address(name, &sa);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), saved;
     mode_t mask = umask(0177);
     bool is_good = fd >= 0 && bind(fd, (struct sockaddr *)&sa, len) == 0;
@@ -148,7 +158,8 @@ static _Noreturn void run(const struct mu_pool_conf *c, int listen_fd, int log_f
 
 static bool is_taken(struct mu_pool *p, uint32_t slot)
 {
-    MU_PROC_FOR(x, p) {
+    MU_PROC_FOR(x, p)
+    {
         if (x->slot == slot)
             return true;
     }

@@ -77,6 +77,11 @@ struct mu_exchange {
     struct mu_peer peer;        /**< what req.peer points to; its texts are in peer_text */
     char peer_text[2][56];
     struct mu_collected_body *collected; /**< the request body, once it was read ahead */
+    /**
+     * Raised when the client has finished sending. It may still want its answer; but a request that
+     * waits in a queue is not begun for it (mu_exchange_has_client).
+     */
+    struct mu_wake *client_ends;
 };
 
 static inline struct mu_exchange *mu_exchange_of(struct mu_req *r)
@@ -129,6 +134,12 @@ const struct mu_vhost *mu_vhost_for_addr(const struct mu_config *config,
 /** Does any log format or module need exact times (mono_us, first_byte_us)? Decided at prepare. */
 bool mu_server_wants_timing(const struct mu_config *config);
 
+/**
+ * Is the client there with both of its directions open? One that merely finished sending cannot be
+ * told from one that left until something is sent to it. One system call.
+ */
+bool mu_exchange_has_client(struct mu_exchange *x);
+
 /* ---- protocol side, called by the request side ---- */
 
 /**
@@ -163,9 +174,10 @@ const struct mu_vhost *mu_conn_vhost(struct mu_conn *c);
  */
 MU_MAY_SUSPEND void mu_body_collect(struct mu_req *r);
 /**
- * Nobody is going to read the request's body: what has arrived of it is checked, the rest is
- * skipped by the protocol behind the answer, as far as that is worth it.
- * Returns: MU_OK; MU_LIMIT, MU_BAD, MU_GONE as mu_body_read.
+ * Nobody is going to read the request's body: it is read and dropped first, so that one that is
+ * broken or too large is answered as such. When fibers run short only what has arrived is looked at;
+ * the rest is skipped by the protocol behind the answer, as far as that is worth it.
+ * Returns: MU_OK; MU_TIMEOUT, MU_LIMIT, MU_BAD, MU_GONE as mu_body_read.
  */
 MU_MAY_SUSPEND enum mu_rc mu_body_drop(struct mu_req *r);
 /** Wanted by the answer or by policy: this connection closes after x. */

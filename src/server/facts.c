@@ -263,3 +263,14 @@ struct mu_str mu_req_remote_host(struct mu_req *r)
     mu_req_note_set(r, MU_S("remote-host"), known);
     return known;
 }
+
+const struct mu_status_provider *mu_req_status_provider(const struct mu_req *r, size_t i)
+{
+    const struct mu_config *c = r->vhost->config;
+
+    for (size_t k = 0; k < c->modules_n; k++) {
+        if (c->modules[k]->status && i-- == 0)
+            return c->modules[k]->status;
+    }
+    return NULL;
+}

@@ -24,6 +24,9 @@ PHP_CGI = "/usr/bin/php-cgi" + PHP_VERSION
 # Extensions of Debian's php packages that the applications need, in an order in which they load.
 PHP_EXTENSIONS = ("ctype", "fileinfo", "iconv", "tokenizer", "xml", "dom", "simplexml", "xmlreader", "xmlwriter")
 
+# What keeps Debian's own settings out: the environment of whatever PHP runs in.
+PHP_ENV = {"PHP_INI_SCAN_DIR": ""}
+
 
 def query(*commands, **more):
     """The query string for testapp: query("sum", status="404 Gone", text="a&b"); order is kept."""
@@ -150,7 +153,7 @@ class Fpm(Background):
         super().__init__()
         self.socket = self.path("php.sock")
         self.url = "unix:%s|fcgi://localhost" % self.socket
-        user = unprivileged()
+        self.owner = user = unprivileged()  # whose files the application may write
         identity = "user = %s\nlisten.owner = %s\nlisten.mode = 0600\n" % (user.pw_name, user.pw_name) if user else ""
         write_php_ini(self.folder, opcache, **settings)
         with open(self.path("fpm.conf"), "w", encoding="utf-8") as f:
@@ -174,6 +177,63 @@ class Fpm(Background):
             return f.read().splitlines()
 
 
-def web_user():
-    """The name of the user that web children run as, and so do pools that say nothing else."""
-    return (unprivileged() or pwd.getpwuid(os.geteuid())).pw_name
+def pool_user():
+    """The passwd entry of the user that pools run as: never the web children's; None when the tests are not root's."""
+    web = unprivileged()
+    return web and next(p for p in map(pwd.getpwnam, ("nobody", "daemon")) if p.pw_uid != web.pw_uid)
+
+
+def pool(name, command, *lines):
+    """An <ApplicationPool> whose processes are four, unless a line says otherwise."""
+    user = pool_user()
+    rows = ["Command " + command] + (["User " + user.pw_name, "Group #%d" % user.pw_gid] if user else [])
+    if not any(line.startswith("ProcessManager") for line in lines):
+        rows += ["ProcessManager static", "MaxChildren 4"]
+    return "<ApplicationPool %s>\n    %s\n</ApplicationPool>\n" % (name, "\n    ".join(rows + list(lines)))
+
+
+
+class PhpPool:
+    """PHP as a pool of the server's own: php-cgi, with a php.ini in a folder of its own."""
+
+    def __init__(self, *lines, opcache=True, **settings):
+        self.folder = tempfile.mkdtemp(prefix="muster-app-", dir="/tmp")
+        os.chmod(self.folder, 0o755)
+        self.ini = write_php_ini(self.folder, opcache, **settings)
+        self.owner = pool_user()
+        self.config = pool("php", "%s -c %s" % (PHP_CGI, self.ini), "Environment PHP_INI_SCAN_DIR=", *lines)
+
+    def start(self):
+        return self
+
+    def stop(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class ModPhp(PhpPool):
+    """PHP inside the server; the line is the one in Debian's mods-available/php8.2.load."""
+
+    def __init__(self, opcache=True, **settings):
+        super().__init__(opcache=opcache, **settings)
+        self.owner = unprivileged()
+        self.config = "LoadModule php_module /usr/lib/apache2/modules/libphp%s.so\nPHPIniDir \"%s\"\n" % (
+            PHP_VERSION, self.folder)
+
+
+PHP_WAYS = ("fpm", "pool", "mod_php")
+
+
+def php_ways():
+    """The ways to run PHP under the MPM of this run: mod_php needs a process for each connection."""
+    return PHP_WAYS if harness.MPM == "prefork" else PHP_WAYS[:2]
+
+
+def start_php(beside, way, **settings):
+    """Start what a way needs (beside is the fixture); returns the lines that make *.php run by it, and the thing."""
+    if way == "fpm":
+        app = beside(Fpm(**settings))
+        handler, config = "proxy:" + app.url, ""
+    else:
+        app = beside((PhpPool if way == "pool" else ModPhp)(**settings))
+        handler, config = {"pool": "pool:php", "mod_php": "application/x-httpd-php"}[way], app.config
+    return config + '<FilesMatch "\\.php$">\n    SetHandler "%s"\n</FilesMatch>\n' % handler, app
