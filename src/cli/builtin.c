@@ -19,6 +19,7 @@
     X(mime)                                                                                        \
     X(alias)                                                                                       \
     X(actions)                                                                                     \
+    X(cgi)                                                                                         \
     X(dir)                                                                                         \
     X(autoindex)                                                                                   \
     X(authz_core)                                                                                  \
