@@ -26,15 +26,22 @@ struct mu_cgi_env {
  * r->path_info. CONTENT_LENGTH is set when the length is known (r->body_len, or what mu_body_spool
  * counted).
  * Returns: MU_OK, MU_NOMEM.
+ * Context: fiber or offloaded; may suspend (PATH_TRANSLATED looks a file up).
  */
-MU_NODISCARD enum mu_rc mu_cgi_env_make(struct mu_req *r, struct mu_cgi_env *env);
-/** Replace or add. */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_cgi_env_make(struct mu_req *r, struct mu_cgi_env *env);
+/**
+ * Replace or add. Names are told apart without case. Bytes are borrowed.
+ * Returns: MU_OK, MU_NOMEM; MU_BAD: a name that is empty or holds '=', or a NUL.
+ */
 MU_NODISCARD enum mu_rc mu_cgi_env_set(struct mu_cgi_env *env, struct mu_str name,
                                        struct mu_str value);
 void mu_cgi_env_unset(struct mu_cgi_env *env, struct mu_str name);
 /** p == NULL when there is none. */
 struct mu_str mu_cgi_env_get(const struct mu_cgi_env *env, struct mu_str name);
-/** "NAME=value" strings for execve, with a NULL at the end. NULL: out of memory. */
+/**
+ * "NAME=value" strings for execve, with a NULL at the end, and TZ of the server's own. What is not
+ * a letter, digit or '_' in a name becomes '_'. NULL: out of memory.
+ */
 char **mu_cgi_env_strings(const struct mu_cgi_env *env);
 
 /* ---- the answer ---- */
@@ -51,24 +58,40 @@ struct mu_cgi_answer {
     bool flushes;         /**< every piece goes to the client at once (flushpackets, CGI) */
     bool is_head_done;    /**< read: the head is complete, the answer may have begun */
     bool has_begun;       /**< read: bytes of this answer went to the protocol */
+    /**
+     * Set it behind mu_cgi_answer_begin: shall the core's own page be sent for this error instead of
+     * the application's (ProxyErrorOverride)? NULL: never.
+     */
+    bool (*replaces_error)(struct mu_req *r, enum mu_status status, void *arg);
+    void *arg;
     void *priv;
 };
 
 void mu_cgi_answer_begin(struct mu_cgi_answer *a, struct mu_req *r, struct mu_str source,
                          bool flushes);
 /**
- * The next bytes of the application's output; borrowed for the call.
- * Returns: MU_OK to go on; MU_EOF: nothing more is wanted (a local redirect, X-Sendfile, a status
- *          without a body): stop reading, end; MU_BAD: the head is not one (logged with the reason);
- *          MU_GONE, MU_TIMEOUT: the client; MU_NOMEM.
+ * The next bytes of the application's output; borrowed for the call. What nobody wants (behind a
+ * redirect, X-Sendfile, a status without a body, Content-Length) is dropped for a while, so that
+ * the application can finish its work.
+ * Returns: MU_OK to go on; MU_EOF: much was dropped already, stop reading, end; MU_BAD: the head is
+ *          not one (logged with the reason); MU_GONE, MU_TIMEOUT: the client; MU_NOMEM.
  * Context: fiber or offloaded; may suspend.
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_cgi_answer_bytes(struct mu_cgi_answer *a,
                                                            struct mu_str bytes);
 /**
+ * Send what has been gathered so far. Called by who reads the output, when nothing more is there
+ * and before it waits: then output appears as it is produced, and a short answer is still sent in
+ * one piece, with its length.
+ * Returns: MU_OK, also when there is nothing to send; MU_GONE, MU_TIMEOUT: the client; MU_NOMEM.
+ */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_cgi_answer_flush(struct mu_cgi_answer *a);
+/**
  * The output has ended. `why`: MU_EOF in order; MU_GONE the application broke off; MU_TIMEOUT it
  * took too long; MU_BAD, MU_NOMEM. An answer that was begun and not completed is aborted, never
- * made to look complete. Carries out local redirects and X-Sendfile.
+ * made to look complete; if nothing of it was sent yet, an error is answered instead. Carries out
+ * local redirects and X-Sendfile. A log line says what was cut off and that a head is missing; why
+ * the application broke off or was late is the caller's to log.
  * Returns:  what the handler returns: the status of what was sent, or of the error page to send
  *           (500 no head, 502, 504 …; `broken` is the status for an application that broke off
  *           before its head).
@@ -84,8 +107,13 @@ struct mu_php_value {
     bool is_admin;
 };
 const struct mu_php_value *mu_req_php_values(const struct mu_req *r, size_t *n);
+/** Every name that one of these sets anywhere in the configuration `v` belongs to, each once. */
+const struct mu_str *mu_php_names(const struct mu_vhost *v, size_t *n);
 
-/** RLimitCPU, RLimitMEM, RLimitNPROC: soft and hard; UINT64_MAX "max"; is_set false: as it is. */
+/**
+ * RLimitCPU, RLimitMEM, RLimitNPROC: soft and hard; UINT64_MAX: as high as the process that starts
+ * the program may go, so a hard limit of UINT64_MAX is left as it is; is_set false: both are.
+ */
 struct mu_app_limit {
     bool is_set;
     uint64_t soft, hard;
@@ -100,6 +128,15 @@ struct mu_app_limits mu_req_app_limits(const struct mu_req *r);
  * every process of a generation), -1 without one.
  */
 int mu_req_suexec(const struct mu_req *r);
+
+/** What SuexecUserGroup says; never root. */
+struct mu_suexec {
+    const char *user, *group; /**< as written; "#1000" is a number */
+    uint32_t uid, gid;
+    int index;
+};
+/** Entry `index` of the configuration's list, NULL when there is none. For whoever starts it. */
+const struct mu_suexec *mu_config_suexec(const struct mu_config *config, int index);
 
 /** AcceptPathInfo where a handler takes it by default (CGI, PHP): may r have a path_info? */
 bool mu_req_accepts_path_info(const struct mu_req *r, bool by_default);

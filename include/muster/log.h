@@ -51,6 +51,12 @@ bool mu_log_is_on(const struct mu_log_ctx *ctx, const char *module, enum mu_log_
 void mu_log_write(const struct mu_log_ctx *ctx, const char *module, enum mu_log_level level,
                   const char *tag, const char *fmt, ...) MU_PRINTF(5, 6);
 
+/**
+ * The descriptor that lines of `ctx` go to (file or pipe), for who can only write(2) any more: a
+ * signal handler. -1: there is none (syslog).
+ */
+int mu_log_fd(const struct mu_log_ctx *ctx);
+
 /** Where the next mu_log_write of this thread was called from, for ErrorLogFormat's %F. */
 void mu_log_at(const char *file, int line);
 

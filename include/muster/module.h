@@ -3,6 +3,7 @@
 #ifndef MUSTER_MODULE_H
 #define MUSTER_MODULE_H
 
+#include <muster/buf.h>
 #include <muster/directive.h>
 #include <muster/list.h>
 #include <muster/request.h>
@@ -60,11 +61,14 @@ enum mu_threads {
     MU_THREADS_NONE /**< one request at a time in a process: prefork only */
 };
 
-/** What a status provider writes into: HTML or "Key: value" lines. */
+/**
+ * A module's part of the status page. It must not wait: what it shows lies in memory, or in files of
+ * the kernel's.
+ */
 struct mu_status_provider {
-    const char *title;
-    enum mu_rc (*html)(struct mu_req *r);
-    enum mu_rc (*machine)(struct mu_req *r);
+    const char *title;                                   /**< heading of its section */
+    void (*html)(struct mu_req *r, struct mu_buf *out);  /**< the section's content */
+    void (*machine)(struct mu_req *r, struct mu_buf *out); /**< "Key: value" lines */
 };
 
 /** How slowly a request may arrive (RequestReadTimeout). 0 = no limit. */
@@ -117,8 +121,12 @@ void mu_config_warn(struct mu_config *config, const char *fmt, ...) MU_PRINTF(2,
  */
 const struct mu_vhost *mu_config_vhost(const struct mu_config *config, size_t i);
 const void *mu_vhost_conf(const struct mu_vhost *v, const struct mu_module *m);
+/** The status providers of the modules that are on, in their order; NULL at the end. */
+const struct mu_status_provider *mu_req_status_provider(const struct mu_req *r, size_t i);
 /** Is a module of that name ("rewrite") on? */
 bool mu_config_has_module(const struct mu_config *config, struct mu_str name);
+/** Names of the modules that are on, in order: "core", "http", "alias"; false at the end. */
+bool mu_config_module_name(const struct mu_config *config, size_t i, struct mu_str *name);
 
 /**
  * A log destination for access logs: file path, "|program", "||program", "|$command". Opened in

@@ -157,6 +157,18 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_resp_flush(struct mu_req *r);
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_read(struct mu_req *r, void *buf, size_t cap,
                                                     size_t *got);
+struct mu_wait_item;
+/**
+ * The same for whoever waits for other things besides (a program that is sent the body while its
+ * answer is read).
+ * Returns: as mu_body_read, and MU_AGAIN when nothing has arrived: *item is then what to give to
+ *          mu_wait, and by *deadline_ms this is to be called again at the latest, which says so when
+ *          the client was too slow.
+ * Context: fiber; may suspend to send 100 Continue or to read a body that lies in a file.
+ */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_try_read(struct mu_req *r, void *buf, size_t cap,
+                                                        size_t *got, struct mu_wait_item *item,
+                                                        int64_t *deadline_ms);
 /** Read and drop the rest. Returns as mu_body_read, MU_OK at the end. */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_body_discard(struct mu_req *r);
 /** The status that answers a failed body read. */
@@ -262,6 +274,8 @@ struct mu_str mu_req_url(struct mu_req *r, struct mu_str encoded_path);
  */
 struct mu_str mu_req_server_tokens(const struct mu_req *r);
 struct mu_str mu_req_signature(struct mu_req *r);
+/** TimeOut of the request's server: what waiting for an application takes when nothing else is said. */
+int64_t mu_req_timeout_ms(const struct mu_req *r);
 /** ServerAdmin, DocumentRoot of the request's server. */
 struct mu_str mu_req_admin(const struct mu_req *r);
 struct mu_str mu_req_document_root(const struct mu_req *r);
@@ -277,6 +291,8 @@ struct mu_str mu_req_env(const struct mu_req *r, struct mu_str name);
 void mu_req_env_set(struct mu_req *r, struct mu_str name, struct mu_str value);
 void mu_req_note_set(struct mu_req *r, struct mu_str name, struct mu_str value);
 struct mu_str mu_req_note(const struct mu_req *r, struct mu_str name);
+/** Does some module answer to that handler's name? */
+bool mu_req_has_handler(const struct mu_req *r, struct mu_str name);
 /** Bits of Options in force here. */
 enum {
     MU_OPT_INDEXES = 1,

@@ -39,4 +39,22 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_script_wait(struct mu_script *s, int *
  */
 void mu_script_end(struct mu_script *s);
 
+/* ---- how many run at once, in the whole server ---- */
+
+/** No limit can be higher. */
+#define MU_SCRIPT_SLOTS 16384
+
+struct mu_script_limits {
+    uint32_t most;          /**< scripts that run at once, at most MU_SCRIPT_SLOTS */
+    uint32_t longest_queue; /**< requests that wait at once */
+};
+/**
+ * A place for one more script; waits in line when there is none.
+ * Returns: MU_OK with *slot, to be given back; MU_LIMIT: the queue is full; MU_TIMEOUT; MU_GONE;
+ *          MU_NOMEM; MU_EIO: no program can be started in this process.
+ */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_script_slot_take(const struct mu_script_limits *l,
+                                                           int64_t deadline_ms, uint32_t *slot);
+void mu_script_slot_give(uint32_t slot);
+
 #endif

@@ -22,7 +22,7 @@
 enum mu_rc {
     MU_OK = 0,
     MU_EOF,     /**< orderly end of the data */
-    MU_AGAIN,   /**< would block; never leaves src/engine and protocol code */
+    MU_AGAIN,   /**< would block: only from calls named …_try_… */
     MU_TIMEOUT, /**< the deadline passed */
     MU_GONE,    /**< peer left, or the fiber was cancelled: return normally */
     MU_NOMEM,   /**< out of memory or a pool is exhausted */

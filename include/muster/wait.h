@@ -141,6 +141,15 @@ MU_NODISCARD enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, siz
  */
 MU_NODISCARD enum mu_rc mu_try_writev(struct mu_io *io, const struct iovec *iov, int n, bool more,
                                       size_t *sent);
+/**
+ * One message on a Unix socket, with copies of `fds` (at most MU_SEND_FDS_MAX) for whoever reads
+ * it; no waiting.
+ * Returns: MU_OK (all of it was taken, as packet sockets do, or *sent bytes); MU_AGAIN; MU_GONE;
+ *          MU_EIO (errno: ETOOMANYREFS when too many descriptors are on their way already).
+ */
+#define MU_SEND_FDS_MAX 8
+MU_NODISCARD enum mu_rc mu_try_send_fds(struct mu_io *io, const void *buf, size_t n, const int *fds,
+                                        size_t fds_n, size_t *sent);
 /** One sendfile(2); advances *off by *sent. MU_EOF when the file ended before `n` bytes. */
 MU_NODISCARD enum mu_rc mu_try_sendfile(struct mu_io *io, int file_fd, off_t *off, size_t n,
                                         size_t *sent);

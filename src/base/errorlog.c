@@ -97,6 +97,13 @@ static const struct mu_log *log_of(const struct mu_log_ctx *ctx)
     return ctx && ctx->log ? ctx->log : main_log;
 }
 
+int mu_log_fd(const struct mu_log_ctx *ctx)
+{
+    const struct mu_logout *out = &log_of(ctx)->out;
+
+    return out->kind == MU_LOGOUT_FILE || out->kind == MU_LOGOUT_PIPE ? out->fd : -1;
+}
+
 bool mu_log_is_on(const struct mu_log_ctx *ctx, const char *module, enum mu_log_level level)
 {
     const struct mu_log *log = log_of(ctx);

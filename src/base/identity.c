@@ -152,11 +152,9 @@ static bool is_regainable(const struct mu_identity *id)
     return id->uid != 0 && (setuid(0) == 0 || seteuid(0) == 0);
 }
 
-enum mu_rc mu_identity_assume(const struct mu_identity *id, char *err, size_t err_cap)
+enum mu_rc mu_identity_become(const struct mu_identity *id, char *err, size_t err_cap)
 {
     if (geteuid() == 0) {
-        if (id->uid != 0 && !empty_bounding_set())
-            return refuse(err, err_cap, id, "dropping the capability bounding set");
         if (setgroups(id->n_groups, id->groups))
             return refuse(err, err_cap, id, "setgroups");
         if (setresgid(id->gid, id->gid, id->gid))
@@ -170,6 +168,13 @@ enum mu_rc mu_identity_assume(const struct mu_identity *id, char *err, size_t er
     if (is_regainable(id))
         return refuse(err, err_cap, id, "the change did not take, or root can be had back");
     return MU_OK;
+}
+
+enum mu_rc mu_identity_assume(const struct mu_identity *id, char *err, size_t err_cap)
+{
+    if (geteuid() == 0 && id->uid != 0 && !empty_bounding_set())
+        return refuse(err, err_cap, id, "dropping the capability bounding set");
+    return mu_identity_become(id, err, err_cap);
 }
 
 bool mu_allow_core_dumps(void)

@@ -67,6 +67,13 @@ MU_NODISCARD
 enum mu_rc mu_identity_assume(const struct mu_identity *id, char *err, size_t err_cap);
 
 /**
+ * The same for a process that starts programs of the administrator's: they keep the capability
+ * bounding set, so that a program which gains a user's rights by its file (sendmail) still can.
+ */
+MU_NODISCARD
+enum mu_rc mu_identity_become(const struct mu_identity *id, char *err, size_t err_cap);
+
+/**
  * Empty the ambient, inheritable, permitted and effective capability sets, which needs no
  * capability. Returns: false with errno.
  */

@@ -5,19 +5,27 @@
  */
 #include "cli/builtin.h"
 
+#include <pool/group.h>
+
 #define BUILTIN_MODULES(X)                                                                         \
     X(core)                                                                                        \
     X(app)                                                                                         \
+    X(pool)                                                                                        \
     X(unixd)                                                                                       \
     X(log_config)                                                                                  \
     X(logio)                                                                                       \
+    X(env)                                                                                         \
+    X(setenvif)                                                                                    \
     X(mime)                                                                                        \
     X(alias)                                                                                       \
+    X(actions)                                                                                     \
     X(dir)                                                                                         \
     X(autoindex)                                                                                   \
     X(authz_core)                                                                                  \
     X(reqtimeout)                                                                                  \
-    X(status)
+    X(status)                                                                                      \
+    X(suexec)                                                                                      \
+    X(xsendfile)
 
 #ifdef MU_STATIC_MPM
 #define STATIC_MPMS(X) X(mpm_event) X(mpm_prefork) X(mpm_worker)
@@ -32,3 +40,11 @@ BUILTIN_MODULES(DECLARE)
 STATIC_MPMS(DECLARE)
 
 struct mu_module *const mu_builtin_modules[] = { BUILTIN_MODULES(ENTRY) STATIC_MPMS(ENTRY) NULL };
+
+extern const struct mu_group mu_spawn_group;
+
+const struct mu_group *const mu_builtin_groups[] = {
+    &mu_spawn_group,
+    &mu_pool_group,
+    NULL,
+};

@@ -7,4 +7,8 @@
 /** NULL-terminated. */
 extern struct mu_module *const mu_builtin_modules[];
 
+struct mu_group;
+/** The processes beside the web children (super/group.h); NULL-terminated. */
+extern const struct mu_group *const mu_builtin_groups[];
+
 #endif

@@ -30,8 +30,9 @@ void mu_info_usage(const char *name, FILE *to)
             "%*s [-C \"directive\"] [-c \"directive\"]\n"
             "%*s [-k start|restart|graceful|graceful-stop|stop]\n"
             "%*s [-v] [-V] [-h] [-l] [-L] [-t] [-T] [-S] [-M] [-X]\n"
-            "       %s serve DIR [--port N] [--bind ADDRESS] [--mpm event|worker|prefork]\n",
-            name, indent, "", indent, "", indent, "", name);
+            "       %s serve DIR [--port N] [--bind ADDRESS] [--mpm event|worker|prefork]\n"
+            "       %s pool list|status|reload|stop|start [NAME] [-d directory] [-f file]\n",
+            name, indent, "", indent, "", indent, "", name, name);
     fputs(
         "Options:\n"
         "  -D name            : define a name for <IfDefine name>; -DFOREGROUND stays in the foreground\n"

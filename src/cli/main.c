@@ -6,6 +6,7 @@
 #include "cli/control.h"
 #include "cli/info.h"
 #include "cli/options.h"
+#include "cli/pools.h"
 #include "cli/serve.h"
 #include "cli/startup.h"
 
@@ -78,7 +79,9 @@ static int test(const struct mu_cli *cli)
     if (mu_super_configure(&cli->super.config, cli->super.prepare, &config, &limits) != MU_OK)
         return 1;
     mu_info_dump(config, cli->dumps);
-    if (!is_silent && mu_super_identity(config, &identity) != MU_OK)
+    if (mu_super_check_groups(&cli->super, config) != MU_OK)
+        status = 1;
+    else if (!is_silent && mu_super_identity(config, &identity) != MU_OK)
         status = 1;
     else if (!is_silent && cli->wants_syntax_ok)
         fprintf(stderr, "Syntax OK\n");
@@ -151,20 +154,25 @@ static bool is_serve(int argc, char **argv)
 int main(int argc, char **argv)
 {
     static struct mu_cli cli; /* to the end: children look into it, too */
-    int status;
+    struct mu_pool_words words;
+    int status, rest;
 
     if (!mu_stdio_open())
         return 1;
     if (is_serve(argc, argv))
         return mu_serve(argc, argv, find_modules());
+    rest = mu_cli_pool_words(argc, argv, &words);
+    if (rest)
+        argc = rest;
     if (mu_cli_parse(&cli, argc, argv) != MU_OK) {
         fprintf(stderr, "muster: out of memory\n");
         return 1;
     }
     cli.super.config.builtin = mu_builtin_modules;
+    cli.super.groups = mu_builtin_groups;
     cli.super.config.module_dir = find_modules();
     mu_startup_begin(&cli);
-    status = act(&cli, argv[0] ? argv[0] : "muster");
+    status = rest ? mu_cli_pool(&cli, &words) : act(&cli, argv[0] ? argv[0] : "muster");
     mu_cli_fini(&cli);
     return status;
 }

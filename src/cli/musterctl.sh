@@ -30,6 +30,7 @@ usage() {
     cat <<EOF
 Usage: musterctl start|stop|restart|graceful|graceful-stop|configtest|status|fullstatus|help
        musterctl enmod|dismod|ensite|dissite|enconf|disconf [-q] [-f] NAME...
+       musterctl pool list|status|reload|stop|start [NAME]
        musterctl OPTIONS...    (handed to muster, such as -S or -M)
 The tree is $confdir (MUSTER_CONFDIR names another).
 EOF
@@ -108,6 +109,19 @@ control() {
     run_server -k "$verb" "$@"
     result=$?
     [ $result -eq 0 ] || die "'$verb' failed; the error log may say more" $result
+}
+
+# muster takes its own words first: musterctl pool reload blog.
+pools() {
+    server=$(find_server) || exit 1
+    file=$(config_file)
+    if [ -n "$file" ]; then
+        # shellcheck disable=SC2086
+        "$server" pool "$@" -d "$confdir" -f "$file" ${APACHE_ARGUMENTS:-}
+    else
+        # shellcheck disable=SC2086
+        "$server" pool "$@" ${APACHE_ARGUMENTS:-}
+    fi
 }
 
 status() {
@@ -331,6 +345,10 @@ case $verb in
         run_server -t "$@"
         ;;
     status | fullstatus) status "$verb" ;;
+    pool)
+        shift
+        pools "$@"
+        ;;
     enmod | dismod | ensite | dissite | enconf | disconf)
         shift
         while [ $# -gt 0 ]; do

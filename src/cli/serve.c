@@ -264,6 +264,7 @@ static int run(struct mu_serve_opts *o, struct mu_cli *cli)
     if (!mu_serve_argv(o) || !export_root(o->root) || !make_lines(o, pid_line, user, lines))
         return fail("out of memory");
     cli->super.argv = o->argv;
+    cli->super.groups = mu_builtin_groups;
     cli->super.is_foreground = true;
     cli->super.config.server_root = "/";
     cli->super.config.file = "/dev/null";

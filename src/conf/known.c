@@ -188,7 +188,9 @@ const struct mu_httpd_module mu_httpd_modules[] = {
     { "perl", "Perl in the server", NULL,
       "PerlModule PerlRequire PerlResponseHandler PerlHandler PerlSetVar PerlOptions "
       "PerlSwitches" },
-    { "php", "PHP in the server", NULL,
+    { "php", "PHP in the server",
+      "it is built where libphp and its headers are: apt-get install libphp-embed php-dev, and make "
+      "again; or run PHP in processes of its own (an <ApplicationPool>, or php-fpm)",
       "php_value php_flag php_admin_value php_admin_flag PHPINIDir" },
     { "privileges", "Solaris privileges", NULL,
       "VHostUser VHostGroup VHostSecure VHostCGIMode VHostPrivs VHostCGIPrivs "

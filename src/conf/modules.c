@@ -12,8 +12,8 @@
 #include "conf/priv.h"
 
 /* On in every server, whether or not Muster has them as modules of their own. */
-static const char *const always_on[] = { "core",       "so",    "watchdog", "http",
-                                         "log_config", "logio", "version",  "unixd", "app" };
+static const char *const always_on[] = { "core",  "so",      "watchdog", "http", "log_config",
+                                         "logio", "version", "unixd",    "app",  "pool" };
 
 static bool is_always_on(struct mu_str name)
 {
@@ -134,28 +134,36 @@ static struct mu_str given_path(struct mu_config *c, struct mu_str path)
 }
 
 /* The file of that name in the module folder. {NULL,0}: there is none. */
-static struct mu_str own_path(struct mu_config *c, struct mu_str path)
+static struct mu_str own_path(struct mu_config *c, struct mu_str file)
 {
     const struct mu_conf_fs *fs = c->priv->fs;
     struct mu_str found;
 
     if (!c->priv->opts->module_dir)
         return MU_STR_NULL;
-    found = mu_path_join(c->arena, mu_str_c(c->priv->opts->module_dir), mu_path_base(path));
+    found = mu_path_join(c->arena, mu_str_c(c->priv->opts->module_dir), file);
     return found.p && fs->kind(fs->arg, found.p) == MU_FS_FILE ? found : MU_STR_NULL;
 }
 
+static struct mu_str own_file(struct mu_config *c, struct mu_str name)
+{
+    return mu_str_cat(c->arena, MU_S("mod_"), name, MU_S(".so"));
+}
+
 /*
- * The file that is named, else the one of that name in the module folder. That one is also taken
- * when the named one is httpd's: Debian's mods-available names its own mod_mpm_event.so.
+ * The file that is named, else the one of that name in the module folder, else the one there that is
+ * named for the identifier. Those are also taken when the named one is httpd's: Debian's
+ * mods-available names its own mod_mpm_event.so, and libphp8.2.so for php_module.
  */
 static struct mu_str dso_path(struct mu_config *c, struct mu_str name, struct mu_str path)
 {
-    struct mu_str given = given_path(c, path), own = own_path(c, path);
+    struct mu_str given = given_path(c, path), own = own_path(c, mu_path_base(path));
 
-    if (!given.p)
-        return own;
-    return own.p && !mu_dso_is_ours(c->arena, c->priv->fs, given, name) ? own : given;
+    if (given.p && mu_dso_is_ours(c->arena, c->priv->fs, given, name))
+        return given;
+    if (!own.p)
+        own = own_path(c, own_file(c, name));
+    return own.p ? own : given;
 }
 
 static bool load_dso(struct mu_config *c, struct mu_str name, struct mu_str path,
@@ -192,7 +200,7 @@ static bool load(struct mu_config *c, struct mu_str name, struct mu_str path, st
     if (is_always_on(name))
         return put_on(c, name, NULL) != NULL;
     if (!path.p)
-        path = mu_str_cat(c->arena, MU_S("mod_"), name, MU_S(".so"));
+        path = own_file(c, name);
     return load_dso(c, name, path, why);
 }
 
@@ -264,7 +272,8 @@ static void explain_failure(struct mu_reader *r, struct mu_str name, struct mu_s
 
     if (!key || mu_map_set(r->c->priv->failed, name, key) != MU_OK)
         mu_conf_nomem(r->c);
-    if (h && !mu_module_is_mpm(name) && !builtin_find(r->c, name))
+    if (h && !mu_module_is_mpm(name) && !builtin_find(r->c, name) &&
+        !own_path(r->c, own_file(r->c, name)).p)
         mu_read_error(
             r,
             "LoadModule %.*s_module: this version of Muster does not have httpd's mod_%s (%s)%s%s",
@@ -398,6 +407,16 @@ bool mu_config_has_module(const struct mu_config *config, struct mu_str name)
     return mu_modules_find(config, name) != NULL;
 }
 
+bool mu_config_module_name(const struct mu_config *config, size_t i, struct mu_str *name)
+{
+    const struct mu_vec *loaded = &config->priv->loaded;
+
+    if (i >= loaded->n)
+        return false;
+    *name = ((const struct mu_loaded *)loaded->v[i])->name;
+    return true;
+}
+
 void *mu_config_module_handle(const struct mu_config *c, const struct mu_module *m)
 {
     const struct mu_loaded *l = mu_modules_find(c, mu_str_c(m->name));
@@ -437,7 +456,8 @@ static void refuse_unsafe(struct mu_config *c)
             mu_conf_error(
                 c, l->file, l->line,
                 "mod_%s serves one request at a time in a process, and the %s MPM has threads: load "
-                "mpm_prefork_module, or take the module out",
+                "mpm_prefork_module, or take the module out and run the application in processes of its "
+                "own (an <ApplicationPool>; for PHP also php-fpm)",
                 m->name, c->mpm_name);
     }
 }

@@ -52,14 +52,29 @@ static void print_contexts(unsigned where)
     }
 }
 
+static void print_name(const struct mu_directive *d, const char *file)
+{
+    printf("%s (%s)\n\t%s%s\n", d->name, file, d->help ? d->help : "",
+           d->kind == MU_K_IGNORED ? " [accepted without effect]" : "");
+}
+
+/* The directives of a section that has its own. */
+static void print_inner(const struct mu_directive *section, const char *file)
+{
+    for (const struct mu_directive *d = section->inner; d && d->name; d++) {
+        print_name(d, file);
+        printf("\tAllowed in *.conf only inside %s>\n", section->name);
+    }
+}
+
 static void print_table(const struct mu_directive *d, const char *file)
 {
     for (; d && d->name; d++) {
         if (d->kind == MU_K_REFUSED || (d->name[0] == '<' && d->name[1] == '/'))
             continue;
-        printf("%s (%s)\n\t%s%s\n", d->name, file, d->help ? d->help : "",
-               d->kind == MU_K_IGNORED ? " [accepted without effect]" : "");
+        print_name(d, file);
         print_contexts(d->where);
+        print_inner(d, file);
     }
 }
 

@@ -15,7 +15,15 @@
 #include <unistd.h>
 
 /** Calls on one io, made by the parked fiber for a worker thread. */
-enum op { OP_TRY_READ, OP_TRY_WRITEV, OP_TRY_SENDFILE, OP_READ, OP_WRITEV_ALL, OP_CONNECT };
+enum op {
+    OP_TRY_READ,
+    OP_TRY_WRITEV,
+    OP_TRY_SENDFILE,
+    OP_TRY_SEND_FDS,
+    OP_READ,
+    OP_WRITEV_ALL,
+    OP_CONNECT
+};
 
 struct call {
     enum op op;
@@ -25,6 +33,8 @@ struct call {
     int n;
     size_t len;
     size_t *moved;
+    const int *fds;
+    size_t fds_n;
     bool more;
     int file_fd;
     off_t *off;
@@ -45,6 +55,9 @@ static void call_run(void *arg)
         break;
     case OP_TRY_SENDFILE:
         c->rc = mu_try_sendfile(c->io, c->file_fd, c->off, c->len, c->moved);
+        break;
+    case OP_TRY_SEND_FDS:
+        c->rc = mu_try_send_fds(c->io, c->buf, c->len, c->fds, c->fds_n, c->moved);
         break;
     case OP_READ:
         c->rc = mu_read(c->io, c->buf, c->len, c->moved, c->deadline_ms);
@@ -105,6 +118,16 @@ static void want_room(struct mu_io *io)
         io->flags |= MU_IO_OUT;
 }
 
+static ssize_t read_once(struct mu_io *io, void *buf, size_t cap)
+{
+    size_t ahead = mu_ahead_take(io, buf, cap);
+
+    if (ahead > 0)
+        return (ssize_t)ahead;
+    return (io->flags & MU_IO_SOCKET) ? recv(io->fd, buf, cap, MSG_DONTWAIT)
+                                      : read(io->fd, buf, cap);
+}
+
 enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, size_t *got)
 {
     ssize_t n;
@@ -117,8 +140,7 @@ enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, size_t *got)
         return MU_GONE;
     assert(cap > 0);
     do
-        n = (io->flags & MU_IO_SOCKET) ? recv(io->fd, buf, cap, MSG_DONTWAIT)
-                                       : read(io->fd, buf, cap);
+        n = read_once(io, buf, cap);
     while (n < 0 && errno == EINTR);
     if (MU_LIKELY(n > 0)) {
         *got = (size_t)n;
@@ -190,6 +212,50 @@ enum mu_rc mu_try_writev(struct mu_io *io, const struct iovec *iov, int n, bool 
     return MU_AGAIN;
 }
 
+enum mu_rc mu_try_send_fds(struct mu_io *io, const void *buf, size_t n, const int *fds,
+                           size_t fds_n, size_t *sent)
+{
+    union {
+        char bytes[CMSG_SPACE(MU_SEND_FDS_MAX * sizeof(int))];
+        struct cmsghdr head;
+    } control = { .bytes = { 0 } };
+    struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = n };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    ssize_t moved;
+
+    *sent = 0;
+    if (on_worker())
+        return from_worker(&(struct call){ .op = OP_TRY_SEND_FDS,
+                                           .io = io,
+                                           .buf = (void *)(uintptr_t)buf,
+                                           .len = n,
+                                           .fds = fds,
+                                           .fds_n = fds_n,
+                                           .moved = sent });
+    if (io->fd < 0)
+        return MU_GONE;
+    assert(fds_n <= MU_SEND_FDS_MAX);
+    if (fds_n > 0) {
+        control.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+                                         .cmsg_type = SCM_RIGHTS,
+                                         .cmsg_len = CMSG_LEN(fds_n * sizeof(int)) };
+        memcpy(CMSG_DATA(&control.head), fds, fds_n * sizeof(int));
+        msg.msg_control = &control;
+        msg.msg_controllen = CMSG_SPACE(fds_n * sizeof(int));
+    }
+    do
+        moved = sendmsg(io->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (moved < 0 && errno == EINTR);
+    if (moved >= 0) {
+        *sent = (size_t)moved;
+        return MU_OK;
+    }
+    if (!is_again())
+        return rc_of_errno();
+    want_room(io);
+    return MU_AGAIN;
+}
+
 enum mu_rc mu_try_sendfile(struct mu_io *io, int file_fd, off_t *off, size_t n, size_t *sent)
 {
     ssize_t moved;
@@ -206,6 +272,7 @@ enum mu_rc mu_try_sendfile(struct mu_io *io, int file_fd, off_t *off, size_t n, 
         return MU_GONE;
     if (n == 0)
         return MU_OK;
+    mu_ahead_unblock(io);
     do
         moved = sendfile(io->fd, file_fd, off, n);
     while (moved < 0 && errno == EINTR);

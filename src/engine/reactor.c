@@ -273,10 +273,13 @@ static void run_fibers(struct mu_reactor *r)
  * After the poller waited and before it hands out events, so that timers armed by callbacks start
  * from now.
  */
-void mu_reactor_woke(struct mu_reactor *r)
+int64_t mu_reactor_woke(struct mu_reactor *r)
 {
+    int64_t before = mu_now_ms();
+
     mu_clock_tick();
     r->left_wait_ns = coarse_ns();
+    return mu_now_ms() - before;
 }
 
 void mu_reactor_turn(struct mu_reactor *r, int64_t max_wait_ms)

@@ -83,6 +83,16 @@ MU_NODISCARD enum mu_rc mu_level_watch(struct mu_reactor *r, struct mu_io *io, i
                                        void (*on_ready)(struct mu_io *io, unsigned events));
 
 /**
+ * Say where the next mu_try_read() of a watched stream socket will go, before its reactor waits.
+ * Nothing has to come of it. But a reactor that serves this connection alone may then wait in the
+ * read itself, which spares the other call; `buf` stays the caller's and valid until on_ready is
+ * called (which reads into it), io is closed or released, or another buffer (NULL: none) is named.
+ * Such a wait ends after a tenth of a second at the latest, so posts and watched descriptors, a
+ * stop request among them, are seen by then.
+ */
+void mu_io_expect(struct mu_io *io, void *buf, size_t cap);
+
+/**
  * The read buffer the reactor lends: `*cap` bytes (at least 16 KiB), from a free list. One is
  * borrowed while a request head or body is being read and given back when the connection is idle.
  * Returns NULL when out of memory, as mu_reactor_arena_borrow does.

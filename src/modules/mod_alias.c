@@ -1,4 +1,5 @@
-/* mod_alias: maps URL prefixes and patterns to files (Alias…) or to other URLs (Redirect…).
+/* mod_alias: maps URL prefixes and patterns to files (Alias…, ScriptAlias…) or to other URLs
+ * (Redirect…). What a ScriptAlias leads to is a program, whatever Options say there.
  *
  * Written at server level an entry is tried in the translate phase, redirects before aliases; a Redirect in a
  * directory or location is tried among the fix-ups, and an Alias in a <Location> maps just that location.
@@ -14,6 +15,7 @@ struct alias_entry {
     struct mu_regex *regex;
     struct mu_str to;      /**< unset for a redirect status without a target */
     enum mu_status status; /**< redirects */
+    bool is_script;        /**< ScriptAlias */
 };
 
 struct alias_list {
@@ -128,6 +130,11 @@ static void warn_if_shadowed(struct mu_cmd *cmd, const struct alias_list *l,
     }
 }
 
+static bool is_script_form(const struct mu_cmd *cmd)
+{
+    return mu_str_istarts(mu_str_c(cmd->directive->name), MU_S("Script"));
+}
+
 static enum mu_rc set_alias_here(struct mu_cmd *cmd, struct alias_conf *c, struct mu_str to)
 {
     struct alias_entry *e = entry_new(cmd);
@@ -135,6 +142,7 @@ static enum mu_rc set_alias_here(struct mu_cmd *cmd, struct alias_conf *c, struc
     if (!e)
         return MU_BAD;
     e->to = mu_cmd_path(cmd, to);
+    e->is_script = is_script_form(cmd);
     c->here_alias = e;
     c->here_prefix = cmd->section;
     return MU_OK;
@@ -146,20 +154,25 @@ static enum mu_rc set_alias(struct mu_cmd *cmd, void *conf, const struct mu_str 
     struct alias_entry *e;
 
     if (cmd->where == MU_IN_DIR && !cmd->section_is_location)
-        return mu_cmd_error(cmd, "Alias is allowed in <Location> and at server level, not here");
+        return mu_cmd_error(cmd, "%s is allowed in <Location> and at server level, not here",
+                            cmd->directive->name);
     if (n == 1) {
         if (cmd->where != MU_IN_DIR)
-            return mu_cmd_error(cmd, "Alias takes a URL path and a file path; with the file path "
-                                     "alone it belongs into a <Location>");
+            return mu_cmd_error(cmd,
+                                "%s takes a URL path and a file path; with the file path alone it "
+                                "belongs into a <Location>",
+                                cmd->directive->name);
         return set_alias_here(cmd, c, args[0]);
     }
     if (cmd->where == MU_IN_DIR)
-        return mu_cmd_error(cmd, "in a <Location>, Alias takes the file path alone");
+        return mu_cmd_error(cmd, "in a <Location>, %s takes the file path alone",
+                            cmd->directive->name);
     e = entry_new(cmd);
     if (!e)
         return MU_BAD;
     e->from = args[0];
     e->to = mu_cmd_path(cmd, args[1]);
+    e->is_script = is_script_form(cmd);
     warn_if_shadowed(cmd, &c->aliases, e);
     return list_push(cmd->arena, &c->aliases, e);
 }
@@ -174,6 +187,7 @@ static enum mu_rc set_alias_match(struct mu_cmd *cmd, void *conf, const struct m
     if (!e || entry_regex(cmd, e, args[0]) != MU_OK)
         return MU_BAD;
     e->to = args[1];
+    e->is_script = is_script_form(cmd);
     return list_push(cmd->arena, &c->aliases, e);
 }
 
@@ -378,6 +392,14 @@ static enum mu_status try_redirects(struct mu_req *r, const struct alias_conf *c
     return MU_STATUS_NONE;
 }
 
+/* By the name of its handler and a note: the first may be replaced by what sections say of the
+ * file, the second tells mod_cgi that Options ExecCGI is not needed. */
+static void force_script(struct mu_req *r)
+{
+    r->handler = MU_S("cgi-script");
+    mu_req_note_set(r, MU_S("alias-forced-type"), r->handler);
+}
+
 static void alias_here(struct mu_req *r, const struct alias_conf *c)
 {
     struct mu_str to = c->here_alias->to;
@@ -388,8 +410,8 @@ static void alias_here(struct mu_req *r, const struct alias_conf *c)
         to = mu_str_cat(r->arena, to, mu_str_sub(r->path, covered, r->path.n));
     }
     r->filename = mu_str_dup(r->arena, to);
-    r->context_prefix = c->here_prefix;
-    r->context_root = c->here_alias->to;
+    if (c->here_alias->is_script)
+        force_script(r);
 }
 
 static enum mu_status translate(struct mu_req *r, const void *conf)
@@ -420,6 +442,8 @@ static enum mu_status translate(struct mu_req *r, const void *conf)
             r->context_prefix = e->from;
             r->context_root = e->to;
         }
+        if (e->is_script)
+            force_script(r);
         break;
     }
     return MU_STATUS_NONE;
@@ -466,8 +490,6 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
     return MU_OK;
 }
 
-#define NO_CGI "it runs no CGI programs; use Alias if the folder's files are to be sent as they are"
-
 static const struct mu_directive directives[] = {
     MU_DIR_CALL("Alias", MU_IN_SERVER | MU_IN_DIR, 1, 2, set_alias,
                 "a URL path and the file or directory it leads to"),
@@ -485,8 +507,10 @@ static const struct mu_directive directives[] = {
                 "On: a Location that begins with '/' is sent as it is"),
     MU_DIR_FLAG("AliasPreservePath", struct alias_conf, keeps_path, MU_IN_SERVER | MU_IN_DIR,
                 "On: an Alias in a <Location> keeps the rest of the path"),
-    MU_DIR_REFUSED("ScriptAlias", MU_IN_SERVER | MU_IN_DIR, NO_CGI),
-    MU_DIR_REFUSED("ScriptAliasMatch", MU_IN_SERVER | MU_IN_DIR, NO_CGI),
+    MU_DIR_CALL("ScriptAlias", MU_IN_SERVER | MU_IN_DIR, 1, 2, set_alias,
+                "a URL path and the program, or the directory of programs, it leads to"),
+    MU_DIR_CALL("ScriptAliasMatch", MU_IN_SERVER, 2, 2, set_alias_match,
+                "a regular expression for URL paths and the name of a program with $1 to $9"),
     MU_DIR_END
 };
 

@@ -63,7 +63,14 @@ static enum mu_rc say_continue(struct mu_exchange *x)
     return x->ops->interim ? x->ops->interim(x, MU_100_CONTINUE, NULL) : MU_OK;
 }
 
-static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got)
+/** What to wait for when nothing is there, or NULL: the protocol waits by itself. */
+struct beside {
+    struct mu_wait_item *item;
+    int64_t *deadline_ms;
+};
+
+static enum mu_rc read_some(struct mu_req *r, void *buf, size_t cap, size_t *got,
+                            const struct beside *beside)
 {
     struct mu_exchange *x = mu_exchange_of(r);
     uint64_t limit = (uint64_t)mu_core_of(r->conf)->limit_body;
@@ -77,13 +84,21 @@ static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got
         if (rc != MU_OK)
             return rc;
     }
-    rc = x->ops->body_read(x, buf, cap, got);
+    if (beside && x->ops->body_try_read)
+        rc = x->ops->body_try_read(x, buf, cap, got, beside->item, beside->deadline_ms);
+    else
+        rc = x->ops->body_read(x, buf, cap, got);
     x->body_taken += *got;
     if (rc == MU_OK && limit > 0 && x->body_taken > limit) {
         *got = 0;
         return over_limit(r, limit);
     }
     return rc;
+}
+
+static enum mu_rc read_home(struct mu_req *r, void *buf, size_t cap, size_t *got)
+{
+    return read_some(r, buf, cap, got, NULL);
 }
 
 /** Reads the file from where the handler runs; it may be waited for on a worker thread. */
@@ -258,6 +273,20 @@ enum mu_rc mu_body_read(struct mu_req *r, void *buf, size_t cap, size_t *got)
     return c.rc;
 }
 
+enum mu_rc mu_body_try_read(struct mu_req *r, void *buf, size_t cap, size_t *got,
+                            struct mu_wait_item *item, int64_t *deadline_ms)
+{
+    struct beside beside = { .item = item, .deadline_ms = deadline_ms };
+
+    *got = 0;
+    *deadline_ms = MU_NEVER;
+    if (r->main || !mu_exchange_of(r)->req.has_body)
+        return MU_EOF;
+    if (mu_exchange_of(r)->collected)
+        return read_collected(mu_exchange_of(r)->collected, buf, cap, got);
+    return read_some(r, buf, cap, got, &beside);
+}
+
 enum mu_rc mu_body_discard(struct mu_req *r)
 {
     char scrap[8192];
@@ -276,6 +305,8 @@ static enum mu_rc drop_home(struct mu_req *r)
     struct mu_exchange *x = mu_exchange_of(r);
     uint64_t limit = (uint64_t)mu_core_of(r->conf)->limit_body, most = x->body_taken + DROP_MAX;
     enum mu_rc rc = MU_OK;
+    struct mu_wait_item item;
+    int64_t deadline_ms;
     char scrap[4096];
     size_t got;
 
@@ -285,7 +316,7 @@ static enum mu_rc drop_home(struct mu_req *r)
     if (x->expects_continue && x->req.body_len < DROP_MAX)
         rc = say_continue(x);
     while (rc == MU_OK && !x->expects_continue && x->body_taken < most) {
-        rc = x->ops->body_try(x, scrap, sizeof(scrap), &got);
+        rc = x->ops->body_try_read(x, scrap, sizeof(scrap), &got, &item, &deadline_ms);
         x->body_taken += got;
         if (is_over(x, limit))
             return over_limit(r, limit);
@@ -307,7 +338,7 @@ enum mu_rc mu_body_drop(struct mu_req *r)
 
     if (!has_body(r) || x->collected)
         return MU_OK;
-    if (!x->ops->body_try || mu_reactor_has_fibers(x->host->reactor))
+    if (!x->ops->body_try_read || mu_reactor_has_fibers(x->host->reactor))
         return mu_body_discard(r);
     mu_call_home(drop_call, &c);
     return c.rc == MU_EOF || c.rc == MU_AGAIN ? MU_OK : c.rc;

@@ -134,6 +134,13 @@ bool mu_conn_is_torn(const struct mu_conn *c)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
 }
 
+bool mu_exchange_has_client(struct mu_exchange *x)
+{
+    struct pollfd p = { .fd = x->conn ? x->conn->stream.io.fd : -1, .events = POLLRDHUP };
+
+    return poll(&p, 1, 0) <= 0;
+}
+
 const struct mu_addr *mu_conn_remote(const struct mu_conn *c)
 {
     return &c->remote;

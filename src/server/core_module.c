@@ -185,19 +185,13 @@ static const struct mu_directive directives[] = {
     MU_DIR_IGNORED("LimitXMLRequestBody", SRVDIR | MU_OVR_ALL,
                    "Accepted without effect: no module reads XML"),
     MU_DIR_IGNORED("CGIMapExtension", DIR_ | MU_OVR_FILEINFO, "Accepted without effect: NetWare's"),
-    MU_DIR_IGNORED("CGIPassAuth", DIR_ | MU_OVR_AUTHCFG, "Accepted without effect: no CGI yet"),
-    MU_DIR_IGNORED("CGIVar", DIR_ | MU_OVR_FILEINFO, "Accepted without effect: no CGI yet"),
     MU_DIR_IGNORED("ScriptInterpreterSource", SRVDIR | MU_OVR_FILEINFO,
                    "Accepted without effect: Windows' own"),
-    MU_DIR_IGNORED("RLimitCPU", SRVDIR | MU_OVR_ALL, "Accepted without effect: no CGI yet"),
-    MU_DIR_IGNORED("RLimitMEM", SRVDIR | MU_OVR_ALL, "Accepted without effect: no CGI yet"),
-    MU_DIR_IGNORED("RLimitNPROC", SRVDIR | MU_OVR_ALL, "Accepted without effect: no CGI yet"),
     MU_DIR_IGNORED("DefaultRuntimeDir", MU_IN_GLOBAL,
                    "Accepted without effect: nothing but the PidFile is kept in files"),
     MU_DIR_IGNORED("GprofDir", SRV, "Accepted without effect: for profiling httpd"),
     MU_DIR_IGNORED("SeeRequestTail", MU_IN_GLOBAL,
                    "Accepted without effect: mod_status shows the start of requests"),
-    MU_DIR_IGNORED("Suexec", MU_IN_GLOBAL, "Accepted without effect: no CGI yet"),
     MU_DIR_END
 };
 #undef C

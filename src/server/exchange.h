@@ -29,8 +29,9 @@ struct mu_exchange_ops {
                         bool is_last);
     /** As mu_body_read, without the limit. */
     enum mu_rc (*body_read)(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
-    /** The same for what has arrived: MU_AGAIN rather than waiting. NULL: there is no telling. */
-    enum mu_rc (*body_try)(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
+    /** As mu_body_try_read, without the limit. NULL: it waits as body_read does. */
+    enum mu_rc (*body_try_read)(struct mu_exchange *x, void *buf, size_t cap, size_t *got,
+                                struct mu_wait_item *item, int64_t *deadline_ms);
     /** An interim answer (100, 103). */
     enum mu_rc (*interim)(struct mu_exchange *x, enum mu_status status, const struct mu_headers *h);
     /**
@@ -78,6 +79,11 @@ struct mu_exchange {
     struct mu_peer peer;        /**< what req.peer points to; its texts are in peer_text */
     char peer_text[2][56];
     struct mu_collected_body *collected; /**< the request body, once it was read ahead */
+    /**
+     * Raised when the client has finished sending. It may still want its answer; but a request that
+     * waits in a queue is not begun for it (mu_exchange_has_client).
+     */
+    struct mu_wake *client_ends;
 };
 
 static inline struct mu_exchange *mu_exchange_of(struct mu_req *r)
@@ -129,6 +135,12 @@ const struct mu_vhost *mu_vhost_for_addr(const struct mu_config *config,
                                          const struct mu_addr *local);
 /** Does any log format or module need exact times (mono_us, first_byte_us)? Decided at prepare. */
 bool mu_server_wants_timing(const struct mu_config *config);
+
+/**
+ * Is the client there with both of its directions open? One that merely finished sending cannot be
+ * told from one that left until something is sent to it. One system call.
+ */
+bool mu_exchange_has_client(struct mu_exchange *x);
 
 /* ---- protocol side, called by the request side ---- */
 

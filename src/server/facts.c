@@ -115,6 +115,11 @@ struct mu_str mu_req_signature(struct mu_req *r)
                   MU_FMT(tokens), MU_FMT(name), mu_req_server_port(r));
 }
 
+int64_t mu_req_timeout_ms(const struct mu_req *r)
+{
+    return mu_core_of(r->vhost->base)->timeout_ms;
+}
+
 struct mu_str mu_req_admin(const struct mu_req *r)
 {
     struct mu_str admin = mu_core_of(r->vhost->base)->server_admin;
@@ -125,6 +130,11 @@ struct mu_str mu_req_admin(const struct mu_req *r)
 struct mu_str mu_req_document_root(const struct mu_req *r)
 {
     return mu_core_of(r->vhost->base)->document_root;
+}
+
+bool mu_req_has_handler(const struct mu_req *r, struct mu_str name)
+{
+    return mu_handler_find(mu_routing_of(r->vhost)->server, name) != NULL;
 }
 
 uint32_t mu_req_options(const struct mu_req *r)
@@ -252,4 +262,15 @@ struct mu_str mu_req_remote_host(struct mu_req *r)
     known = l.host[0] ? mu_str_dup_lower(r->arena, mu_str_c(l.host)) : r->peer->client_ip;
     mu_req_note_set(r, MU_S("remote-host"), known);
     return known;
+}
+
+const struct mu_status_provider *mu_req_status_provider(const struct mu_req *r, size_t i)
+{
+    const struct mu_config *c = r->vhost->config;
+
+    for (size_t k = 0; k < c->modules_n; k++) {
+        if (c->modules[k]->status && i-- == 0)
+            return c->modules[k]->status;
+    }
+    return NULL;
 }

@@ -27,12 +27,12 @@ static enum mu_rc fail(struct mu_h1_exchange *x, enum mu_rc rc)
     return rc;
 }
 
-/** When the body, or the next piece of it, is too late. */
-static int64_t deadline(struct mu_h1_exchange *x)
+/** When the body, or the next piece of it, is too late; nothing has come since `quiet_ms`. */
+static int64_t deadline(struct mu_h1_exchange *x, int64_t quiet_ms)
 {
     struct mu_h1_body *b = &x->body;
     const struct mu_req *r = &x->x.req;
-    int64_t at = mu_deadline(mu_core_of(r->vhost->base)->timeout_ms);
+    int64_t at = quiet_ms + mu_core_of(r->vhost->base)->timeout_ms;
 
     if (b->since_ms == 0) {
         b->since_ms = mu_now_ms();
@@ -57,7 +57,7 @@ static enum mu_rc receive(struct mu_h1_exchange *x, void *buf, size_t cap, size_
 {
     struct mu_conn *c = x->x.conn;
     struct mu_wait_item it = { .io = &c->stream.io, .want = MU_READABLE };
-    int64_t at = may_wait ? deadline(x) : 0;
+    int64_t at = may_wait ? deadline(x, mu_now_ms()) : 0;
     enum mu_rc rc;
 
     *got = 0;
@@ -211,9 +211,25 @@ enum mu_rc mu_h1_body_read(struct mu_exchange *x, void *buf, size_t cap, size_t 
     return read_some(mu_h1_exchange_of(x), buf, cap, got, true);
 }
 
-enum mu_rc mu_h1_body_try(struct mu_exchange *x, void *buf, size_t cap, size_t *got)
+enum mu_rc mu_h1_body_try_read(struct mu_exchange *mx, void *buf, size_t cap, size_t *got,
+                               struct mu_wait_item *item, int64_t *deadline_ms)
 {
-    return read_some(mu_h1_exchange_of(x), buf, cap, got, false);
+    struct mu_h1_exchange *x = mu_h1_exchange_of(mx);
+    enum mu_rc rc;
+
+    *got = 0;
+    if (cap == 0)
+        return MU_BAD;
+    rc = mu_is_cancelled() ? fail(x, MU_GONE) : read_some(x, buf, cap, got, false);
+    if (rc != MU_AGAIN) {
+        x->body.quiet_ms = 0;
+        return rc;
+    }
+    if (x->body.quiet_ms == 0)
+        x->body.quiet_ms = mu_now_ms();
+    *item = (struct mu_wait_item){ .io = &mx->conn->stream.io, .want = MU_READABLE };
+    *deadline_ms = deadline(x, x->body.quiet_ms);
+    return mu_now_ms() >= *deadline_ms ? fail(x, MU_TIMEOUT) : MU_AGAIN;
 }
 
 bool mu_h1_body_is_skippable(const struct mu_h1_exchange *x)

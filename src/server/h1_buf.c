@@ -24,6 +24,8 @@ void mu_h1_drop_buf(struct mu_conn *c)
 {
     struct mu_h1 *h = mu_h1_of(c);
 
+    if (c->host->is_single)
+        mu_io_expect(&c->stream.io, NULL, 0);
     if (h->buf_kind == MU_H1_LENT) {
         mu_reactor_buf_give_back(c->host->reactor, h->buf);
     } else if (h->buf_kind == MU_H1_HEAP) {

@@ -292,6 +292,8 @@ static void h1_ready(struct mu_conn *c, unsigned events)
         /* A client that has merely finished sending still gets its answer. */
         if ((events & MU_HANGUP) && h->x->x.fiber && mu_conn_is_torn(c))
             mu_fiber_cancel(h->x->x.fiber); /* no more: a worker thread may own the exchange now */
+        else if ((events & MU_HANGUP) && h->x->x.client_ends)
+            mu_wake_raise(h->x->x.client_ends);
         else if (events & MU_WRITABLE)
             mu_h1_send_beside(h->x);
         return;

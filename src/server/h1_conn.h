@@ -55,6 +55,7 @@ struct mu_h1_body {
     uint64_t received; /**< since since_ms, for MinRate */
     uint64_t skipped;  /**< of what nobody wanted to read */
     int64_t since_ms;  /**< of the first read; 0: none yet */
+    int64_t quiet_ms;  /**< since when mu_h1_body_try_read has found nothing; 0: it has */
     const struct mu_read_timeouts *timeouts;
     struct mu_chunked chunked;
     char *area; /**< chunked: where input is read to once the head's buffer is full; NULL: there */
@@ -145,8 +146,9 @@ bool mu_h1_buf_may_grow(struct mu_conn *c, size_t cap);
 void mu_h1_body_begin(struct mu_h1_exchange *x, const struct mu_h1_head *head);
 /** exchange ops.body_read */
 enum mu_rc mu_h1_body_read(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
-/** exchange ops.body_try */
-enum mu_rc mu_h1_body_try(struct mu_exchange *x, void *buf, size_t cap, size_t *got);
+/** exchange ops.body_try_read */
+enum mu_rc mu_h1_body_try_read(struct mu_exchange *x, void *buf, size_t cap, size_t *got,
+                               struct mu_wait_item *item, int64_t *deadline_ms);
 /** As far as is known: can what is left of the body be skipped, for the connection to go on? */
 bool mu_h1_body_is_skippable(const struct mu_h1_exchange *x);
 /**

@@ -10,7 +10,7 @@ enum { HEAD_ROUND = 256 /* a partial head's allocation is a multiple of it */ };
 static const struct mu_exchange_ops h1_ops = {
     .write = mu_h1_write,
     .body_read = mu_h1_body_read,
-    .body_try = mu_h1_body_try,
+    .body_try_read = mu_h1_body_try_read,
     .interim = mu_h1_interim,
     .lend = mu_h1_lend,
     .take_back = mu_h1_take_back,
@@ -27,6 +27,12 @@ int64_t mu_h1_head_ms_left(struct mu_conn *c)
     return h->since_ms + limit - mu_now_ms();
 }
 
+/** Where a thread has one connection, that keeps the buffer, and may wait in reading into it. */
+static bool expects_here(struct mu_conn *c)
+{
+    return c->host->is_single && !c->stream.ops && mu_h1_of(c)->buf_kind == MU_H1_LENT;
+}
+
 /** Nothing more to read now: keep as little as possible and let the reactor go on. */
 static enum mu_h1_got park(struct mu_conn *c)
 {
@@ -35,7 +41,10 @@ static enum mu_h1_got park(struct mu_conn *c)
     int64_t ms;
 
     if (n == 0) {
-        mu_h1_drop_buf(c);
+        if (expects_here(c))
+            h->start = h->n = 0;
+        else
+            mu_h1_drop_buf(c);
         h->state = c->keepalives > 0 ? MU_H1_IDLE : MU_H1_HEAD;
     } else {
         size_t cap = (n + HEAD_ROUND - 1) / HEAD_ROUND * HEAD_ROUND;
@@ -51,6 +60,8 @@ static enum mu_h1_got park(struct mu_conn *c)
     }
     if (!mu_conn_watch(c))
         goto fail;
+    if (n == 0 && h->buf)
+        mu_io_expect(&c->stream.io, h->buf, h->cap);
     if (h->state == MU_H1_IDLE) {
         ms = h->keepalive_ms;
         mu_conn_count(c, MU_CONN_KEEPALIVE, 'K');

@@ -190,6 +190,13 @@ enum mu_status mu_req_phases(struct mu_req *r)
 
 /* ---- the handler ---- */
 
+/* AddType application/x-httpd-php is how many configurations name a handler. Without it a script's
+ * source would be sent under that type; httpd does so. */
+static bool is_type_of_scripts(struct mu_str type)
+{
+    return mu_str_starts(type, MU_S("application/x-httpd-"));
+}
+
 static const struct mu_handler_entry *choose_handler(struct mu_req *r)
 {
     const struct mu_server *s = mu_routing_of(r->vhost)->server;
@@ -205,6 +212,10 @@ static const struct mu_handler_entry *choose_handler(struct mu_req *r)
 
         if (e)
             return e;
+    }
+    if (MU_UNLIKELY(is_type_of_scripts(r->content_type))) {
+        r->handler = r->content_type;
+        return NULL;
     }
     if (r->finfo.type == MU_FT_DIR && s->directory_handlers)
         return s->directory_handlers;

@@ -45,17 +45,11 @@ static void env_rename(struct mu_req *r, struct mu_req *n)
                        r->env.v[i].value);
 }
 
+/* REDIRECT_URL and its kin are for applications alone and are made with their environment. */
 static void env_redirect(struct mu_req *r, struct mu_req *n)
 {
-    struct mu_str url = r->path;
-
     env_rename(r, n);
-    if (mu_core_req(r)->phases->core->qualify_redirect)
-        url = mu_req_url(r, mu_uri_encode_path(r->arena, url));
     mu_req_env_set(n, MU_S("REDIRECT_STATUS"), mu_fmt(n->arena, "%d", (int)r->status));
-    mu_req_env_set(n, MU_S("REDIRECT_URL"), url);
-    if (r->query.p)
-        mu_req_env_set(n, MU_S("REDIRECT_QUERY_STRING"), r->query);
 }
 
 /* The path of a redirect is somebody's text: it is made as clean as a client's. */
@@ -127,14 +121,19 @@ enum mu_status mu_internal_redirect(struct mu_req *r, struct mu_str path, struct
 
 enum mu_status mu_error_redirect(struct mu_req *r, struct mu_str path, struct mu_str query)
 {
-    struct mu_req *n = is_looping(r) ? NULL : redirect_make(r, path, query);
+    struct mu_str notes = mu_req_note(r, MU_S("error-notes"));
+    struct mu_req *n;
 
+    /* They reach the document as REDIRECT_REQUEST_METHOD and REDIRECT_ERROR_NOTES. */
+    mu_req_env_set(r, MU_S("REQUEST_METHOD"), r->method_name);
+    if (notes.p)
+        mu_req_env_set(r, MU_S("ERROR_NOTES"), notes);
+    n = is_looping(r) ? NULL : redirect_make(r, path, query);
     if (!n) {
         mu_core_req(r)->is_error = true;
         return mu_error_answer(r, MU_500_INTERNAL_SERVER_ERROR);
     }
     mu_core_req(n)->is_error = true;
-    mu_req_env_set(n, MU_S("REQUEST_METHOD"), r->method_name);
     n->method = MU_M_GET; /* of HEAD too, as in httpd; is_head keeps the body away */
     n->method_name = MU_S("GET");
     n->has_body = false; /* it belongs to the request that failed */

@@ -308,6 +308,11 @@ void mu_file_cache_configure(const struct mu_core_conf *core);
 /** Entries, bytes of content and descriptors held by this process (tests, mod_status). */
 void mu_file_cache_usage(uint64_t *entries, uint64_t *bytes, uint64_t *fds);
 
+/**
+ * Send a file whose validators stand in r: conditions, ranges, EnableSendfile. Returns what the
+ * handler returns.
+ */
+MU_MAY_SUSPEND enum mu_status mu_static_send(struct mu_req *r, const struct mu_body_source *src);
 /** The default handler. */
 MU_MAY_SUSPEND enum mu_status mu_static_handler(struct mu_req *r, const void *conf);
 

@@ -172,6 +172,19 @@ static enum mu_status check_file(struct mu_req *r)
     return MU_404_NOT_FOUND;
 }
 
+enum mu_status mu_static_send(struct mu_req *r, const struct mu_body_source *src)
+{
+    enum mu_status status;
+
+    if (!r->is_no_range)
+        mu_resp_set(r, MU_S("Accept-Ranges"),
+                    mu_core_req(r)->phases->core->ranges.max_ranges ? MU_S("bytes") : MU_S("none"));
+    status = mu_req_conditions(r);
+    if (status != MU_STATUS_NONE)
+        return mu_resp_empty(r, status);
+    return mu_resp_source(r, src);
+}
+
 enum mu_status mu_static_handler(struct mu_req *r, const void *conf)
 {
     struct mu_body_source src;
@@ -189,11 +202,5 @@ enum mu_status mu_static_handler(struct mu_req *r, const void *conf)
     if (status != MU_STATUS_NONE)
         return status;
     mu_resp_file_validators(r);
-    if (!r->is_no_range)
-        mu_resp_set(r, MU_S("Accept-Ranges"),
-                    mu_core_req(r)->phases->core->ranges.max_ranges ? MU_S("bytes") : MU_S("none"));
-    status = mu_req_conditions(r);
-    if (status != MU_STATUS_NONE)
-        return mu_resp_empty(r, status);
-    return mu_resp_source(r, &src);
+    return mu_static_send(r, &src);
 }

@@ -91,34 +91,62 @@ void mu_super_reap(struct mu_super *s)
             mu_super_child_ended(s, k, status);
         else if (pid == s->rehearsal.pid)
             mu_rehearsal_ended(s, status);
-        else
+        else if (!mu_groups_child_ended(s, pid, status))
             (void)mu_pipelog_on_exit(pid, status, mu_super_now());
     }
 }
 
-/* Descriptors to wait for: [0] signals, [1] the rehearsal, then channels; kid_of leads back by
- * pid. */
+enum { GROUPS_MAX = 8 };
+
+/* Descriptors to wait for: [0] signals, [1] the rehearsal, then channels, whose kids are found by
+ * pid, then those of each group. */
 struct watch {
     struct pollfd *fds;
     pid_t *pids;
-    size_t n, cap;
+    size_t n, cap, kids_end;
+    size_t group_end[GROUPS_MAX];
 };
 
-static bool watch_fill(struct watch *w, const struct mu_super *s)
+static bool watch_grow(struct watch *w, size_t wanted)
 {
-    if (w->cap < s->kids_n + 2) {
-        size_t cap = (s->kids_n + 2) * 2;
-        struct pollfd *fds = reallocarray(w->fds, cap, sizeof(*fds));
-        pid_t *pids = reallocarray(w->pids, cap, sizeof(*pids));
+    size_t cap = wanted * 2;
+    struct pollfd *fds;
+    pid_t *pids;
 
-        if (fds)
-            w->fds = fds;
-        if (pids)
-            w->pids = pids;
-        if (!fds || !pids)
-            return false;
-        w->cap = cap;
+    if (w->cap >= wanted)
+        return true;
+    fds = reallocarray(w->fds, cap, sizeof(*fds));
+    pids = reallocarray(w->pids, cap, sizeof(*pids));
+    if (fds)
+        w->fds = fds;
+    if (pids)
+        w->pids = pids;
+    if (!fds || !pids)
+        return false;
+    w->cap = cap;
+    return true;
+}
+
+static bool watch_groups(struct watch *w, struct mu_super *s)
+{
+    for (size_t i = 0; i < mu_groups_count(s) && i < GROUPS_MAX; i++) {
+        size_t wanted = mu_groups_watch(s, i, w->fds + w->n, w->cap - w->n);
+
+        if (wanted > w->cap - w->n) {
+            if (!watch_grow(w, w->n + wanted))
+                return false;
+            wanted = mu_groups_watch(s, i, w->fds + w->n, w->cap - w->n);
+        }
+        w->n += wanted;
+        w->group_end[i] = w->n;
     }
+    return true;
+}
+
+static bool watch_fill(struct watch *w, struct mu_super *s)
+{
+    if (!watch_grow(w, s->kids_n + 2))
+        return false;
     w->fds[0] = (struct pollfd){ .fd = s->signal_fd, .events = POLLIN };
     w->fds[1] = (struct pollfd){ .fd = s->rehearsal.fd, .events = POLLIN };
     w->n = 2;
@@ -128,12 +156,15 @@ static bool watch_fill(struct watch *w, const struct mu_super *s)
         w->pids[w->n] = s->kids[i].pid;
         w->fds[w->n++] = (struct pollfd){ .fd = s->kids[i].channel, .events = POLLIN };
     }
-    return true;
+    w->kids_end = w->n;
+    return watch_groups(w, s);
 }
 
 static void watch_hear(const struct watch *w, struct mu_super *s)
 {
-    for (size_t i = 2; i < w->n; i++) {
+    size_t at = w->kids_end;
+
+    for (size_t i = 2; i < w->kids_end; i++) {
         struct mu_kid *k = w->fds[i].revents ? mu_kid_find(s, w->pids[i]) : NULL;
 
         if (k)
@@ -141,6 +172,8 @@ static void watch_hear(const struct watch *w, struct mu_super *s)
     }
     if (w->fds[1].revents)
         mu_rehearsal_hear(s);
+    for (size_t i = 0; i < mu_groups_count(s) && i < GROUPS_MAX; at = w->group_end[i++])
+        mu_groups_hear(s, i, w->fds + at, w->group_end[i] - at);
 }
 
 /* Everybody is asked, when there is no memory to find out who has something to say. */
@@ -151,6 +184,7 @@ static void hear_all(struct mu_super *s)
             mu_kid_hear(s, &s->kids[i]);
     }
     mu_rehearsal_hear(s);
+    mu_groups_hear_all(s);
 }
 
 /* Sleep until something happens, at most so long, and take in what did. */
@@ -180,6 +214,7 @@ static int timeout_of(struct mu_super *s, int64_t now_ms)
     int64_t until = earlier(s->next_tick_ms, mu_kids_press(s, now_ms));
     int64_t logger = mu_pipelog_tick(now_ms);
 
+    until = earlier(until, mu_groups_tick(s, now_ms));
     if (s->phase == MU_SUPER_GRACEFUL_STOP && s->phase_deadline_ms)
         until = earlier(until, s->phase_deadline_ms);
     if (s->relief_deadline_ms)
@@ -218,6 +253,7 @@ static void begin_stop(struct mu_super *s)
     s->phase = MU_SUPER_STOPPING;
     mu_doors_close_all(s);
     stop_all(s, MU_STOP_NOW);
+    mu_groups_stop(s, MU_STOP_NOW);
 }
 
 static void begin_graceful_stop(struct mu_super *s)
@@ -373,7 +409,10 @@ static void keep_time(struct mu_super *s, int64_t now_ms)
         s->phase_deadline_ms = 0;
         s->phase = MU_SUPER_STOPPING;
         stop_all(s, MU_STOP_NOW);
+        mu_groups_stop(s, MU_STOP_NOW);
     }
+    if (s->phase == MU_SUPER_GRACEFUL_STOP && !s->kids_n)
+        mu_groups_stop(s, MU_STOP_GRACEFUL);
     if (s->rehearsal.pid && now_ms - s->rehearsal.started_ms > REHEARSAL_PATIENCE_MS) {
         MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0756",
                "the new configuration was not read within %d seconds: "
@@ -418,7 +457,7 @@ int mu_super_loop(struct mu_super *s)
         now_ms = mu_super_now();
         act(s, now_ms);
         keep_time(s, now_ms);
-        if (s->phase != MU_SUPER_RUNNING && !s->kids_n)
+        if (s->phase != MU_SUPER_RUNNING && !s->kids_n && mu_groups_are_empty(s))
             break;
         watch_wait(&w, s, timeout_of(s, now_ms));
     }

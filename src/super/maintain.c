@@ -214,6 +214,7 @@ void mu_super_child_ended(struct mu_super *s, struct mu_kid *k, int status)
     if (k->generation->locks)
         mu_accept_locks_recover(k->generation->locks, (uint32_t)k->pid);
     mu_scoreboard_end_child(k->generation->board, k->place);
+    mu_groups_kid_ended(s, k->pid);
     if (has_failed && s->phase == MU_SUPER_RUNNING)
         note_failure(s, k, now_ms);
     mu_kid_remove(s, k);
@@ -226,11 +227,14 @@ static void kill_new(struct mu_super *s)
     for (size_t i = 0; i < s->kids_n; i++) {
         struct mu_kid *k = &s->kids[i];
 
-        if (k->generation != s->now || waitpid(k->pid, NULL, WNOHANG) != 0)
+        if (k->generation != s->now)
             continue;
-        kill(k->pid, SIGKILL);
-        while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
+        if (waitpid(k->pid, NULL, WNOHANG) == 0) {
+            kill(k->pid, SIGKILL);
+            while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
+                continue;
+        }
+        mu_groups_kid_ended(s, k->pid);
     }
 }
 

@@ -6,6 +6,7 @@
 #include <muster/buf.h>
 #include <muster/list.h>
 #include <net/listener.h>
+#include <poll.h>
 #include <super/acceptlock.h>
 #include <super/child.h>
 #include <super/settings.h>
@@ -71,6 +72,38 @@ struct mu_rehearsal {
     size_t doors_n;
 };
 
+/** What the image before said of one group. Text lies in mu_super.state. */
+struct mu_given_group {
+    struct mu_str name, state;
+};
+struct mu_given_hold {
+    struct mu_str name;
+    pid_t pid; /**< 0: none */
+    int fd;    /**< -1: none */
+};
+
+/** A process that was a group's of which this image knows nothing. */
+struct mu_stray {
+    pid_t pid;
+    int64_t since_ms;
+    bool has_kill;
+};
+
+/** Groups (group.h) and what belongs to none of them. */
+struct mu_groups {
+    size_t n, begun;               /**< of opts->groups; the first `begun` have begun */
+    const struct mu_group *caller; /**< the one that is being called */
+    enum mu_stop asked;
+    int64_t asked_ms;
+    bool has_kill;
+    struct mu_given_group *given;
+    size_t given_n;
+    struct mu_given_hold *holds;
+    size_t holds_n;
+    struct mu_stray *strays;
+    size_t strays_n;
+};
+
 enum mu_super_phase { MU_SUPER_RUNNING, MU_SUPER_GRACEFUL_STOP, MU_SUPER_STOPPING };
 
 struct mu_super {
@@ -120,6 +153,7 @@ struct mu_super {
     bool is_over;
 
     struct mu_rehearsal rehearsal;
+    struct mu_groups groups;
 
     /* A take-over that is not through yet: how to go back. */
     int state_fd, back_exe_fd; /**< -1 when it is, or when there is none */
@@ -168,6 +202,8 @@ int64_t mu_kids_press(struct mu_super *s, int64_t now_ms);
  * (logged).
  */
 MU_NODISCARD enum mu_rc mu_super_spawn(struct mu_super *s);
+/** In a process that a group has forked: nothing of the supervisor is left but memory. */
+void mu_super_leave(struct mu_super *s);
 /** -X: be the one child. Returns its exit status. */
 int mu_super_single(struct mu_super *s);
 
@@ -244,6 +280,35 @@ void mu_reexec_back(struct mu_super *s, const char *why);
 /* takeover.c */
 /** Write (or move) the PidFile. MU_BAD: reported. */
 MU_NODISCARD enum mu_rc mu_super_pid_file(struct mu_super *s);
+
+/* groups.c */
+/** What the groups say of a configuration. */
+MU_NODISCARD enum mu_rc mu_groups_check(const struct mu_super_opts *opts, struct mu_config *config);
+/** Let all begin, with what the image before wrote. MU_BAD: reported; the first ones stay begun. */
+MU_NODISCARD enum mu_rc mu_groups_begin(struct mu_super *s);
+/** A record of the state, before they begin. */
+MU_NODISCARD enum mu_rc mu_groups_take(struct mu_super *s, uint32_t key, struct mu_str value);
+/** The take-over is through: processes that no group of this image knows are ended. */
+void mu_groups_settle(struct mu_super *s);
+/** Into the state of a re-exec. Returns false when a group cannot say what it has. */
+MU_NODISCARD bool mu_groups_save(struct mu_super *s, struct mu_buf *b);
+void mu_groups_keep(struct mu_super *s, bool is_kept);
+size_t mu_groups_count(const struct mu_super *s);
+/** Of group `i`: as watch() and hear(). */
+size_t mu_groups_watch(struct mu_super *s, size_t i, struct pollfd *fds, size_t room);
+void mu_groups_hear(struct mu_super *s, size_t i, const struct pollfd *fds, size_t n);
+/** Ask all what they have heard, when there is no memory for a poll over everything. */
+void mu_groups_hear_all(struct mu_super *s);
+bool mu_groups_child_ended(struct mu_super *s, pid_t pid, int status);
+void mu_groups_kid_ended(struct mu_super *s, pid_t pid);
+/** Do what is due. Returns when to be called next. */
+int64_t mu_groups_tick(struct mu_super *s, int64_t now_ms);
+void mu_groups_stop(struct mu_super *s, enum mu_stop how);
+bool mu_groups_are_empty(struct mu_super *s);
+/** Stop them at once and wait for it: a start that failed, the end of -X. */
+void mu_groups_finish(struct mu_super *s);
+/** In a web child. */
+void mu_groups_in_child(struct mu_super *s);
 
 /* view.c */
 /** Give the status views their sources; inherited by children. */

@@ -32,7 +32,8 @@ static enum mu_rc check_threads(struct mu_config *c, const struct mu_mpm *mpm)
             rc = mu_config_error(
                 c,
                 "module %s cannot run in the threads of MPM %s: load mpm_prefork_module instead, or take "
-                "%s_module out",
+                "%s_module out and run the application in processes of its own (an <ApplicationPool>; "
+                "for PHP also php-fpm)",
                 c->modules[i]->name, mpm->name, c->modules[i]->name);
     }
     return rc;
@@ -78,6 +79,8 @@ enum mu_rc mu_super_load(struct mu_super *s, struct mu_str tree,
     s->mpm = mu_config_mpm(s->config);
     s->settings = mu_super_conf_of(s->config);
     s->config_time = (int64_t)time(NULL);
+    if (mu_groups_check(s->opts, s->config) != MU_OK)
+        return MU_BAD;
     return mu_super_identity(s->config, &s->identity);
 }
 

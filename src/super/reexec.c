@@ -125,6 +125,8 @@ static bool write_state(struct mu_super *s, struct mu_buf *b, const struct mu_ge
             put_kid(b, &s->kids[i]);
     }
     put_pipelogs(b);
+    if (!mu_groups_save(s, b))
+        return false;
     mu_state_put(b, MU_STATE_END, NULL, 0, MU_STR_NULL);
     return !b->is_failed;
 }
@@ -158,6 +160,7 @@ void mu_reexec_keep(struct mu_super *s, bool is_kept)
     for (size_t i = 0; i < s->kids_n; i++)
         keep(s->kids[i].channel, is_kept);
     mu_reexec_keep_loggers(is_kept);
+    mu_groups_keep(s, is_kept);
 }
 
 /* The sockets that the rehearsal opened join the others; returns how many there were before. */
@@ -284,6 +287,7 @@ void mu_reexec_back(struct mu_super *s, const char *why)
 
 void mu_takeover_done(struct mu_super *s)
 {
+    mu_groups_settle(s);
     if (s->state_fd >= 0)
         close(s->state_fd);
     if (s->back_exe_fd >= 0)

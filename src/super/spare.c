@@ -69,17 +69,39 @@ static struct census take_census(const struct mu_spare_limits *l, const struct m
     return c;
 }
 
+static uint32_t start_max(const struct mu_spare_limits *l)
+{
+    return l->start_max ? l->start_max : MU_SPARE_RATE_MAX;
+}
+
+/* What is left of `need` idle workers, in processes. */
+static uint32_t missing(const struct mu_spare_limits *l, const struct census *c, uint64_t need)
+{
+    uint64_t workers = need > c->idle ? need - c->idle : 0;
+
+    return processes_for(workers > UINT32_MAX ? UINT32_MAX : (uint32_t)workers,
+                         l->workers_per_process);
+}
+
 /* Too few idle ones: the rate's number, but not so many that they would be stopped again at
- * once. */
+ * once; and one for each that waits, at once. */
 static uint32_t wanted(const struct mu_spare_limits *l, const struct census *c,
                        const struct mu_spare_rate *rate)
 {
     uint32_t step = rate->step ? rate->step : 1;
-    uint32_t useful = l->max_spare > c->idle
-                          ? processes_for(l->max_spare - (uint32_t)c->idle, l->workers_per_process)
-                          : 0;
+    uint32_t useful = missing(l, c, (uint64_t)l->max_spare + l->waiting);
+    uint32_t now = min_u32(missing(l, c, l->waiting), start_max(l));
+    uint32_t n = min_u32(step, useful ? useful : 1);
 
-    return min_u32(step, useful ? useful : 1);
+    return n > now ? n : now;
+}
+
+/* How many are kept whatever the spares say. */
+static uint32_t kept(const struct mu_spare_limits *l)
+{
+    if (!l->processes_min && !l->may_be_empty)
+        return 1;
+    return min_u32(l->processes_min, l->processes_max);
 }
 
 struct mu_spare_plan mu_spare_plan(const struct mu_spare_limits *l,
@@ -88,9 +110,9 @@ struct mu_spare_plan mu_spare_plan(const struct mu_spare_limits *l,
 {
     struct census c = take_census(l, p, n);
     struct mu_spare_plan plan = { .start = 0, .stop = -1 };
-    uint32_t keep = l->processes_min ? min_u32(l->processes_min, l->processes_max) : 1;
+    uint32_t keep = kept(l);
     uint32_t room = l->processes_max > c.serving ? l->processes_max - c.serving : 0;
-    bool is_short = c.idle < l->min_spare;
+    bool is_short = c.idle < (uint64_t)l->min_spare + l->waiting;
 
     plan.idle = (uint32_t)(c.idle > UINT32_MAX ? UINT32_MAX : c.idle);
     plan.busy = (uint32_t)(c.busy > UINT32_MAX ? UINT32_MAX : c.busy);
@@ -102,7 +124,7 @@ struct mu_spare_plan mu_spare_plan(const struct mu_spare_limits *l,
         plan.start = min_u32(want, room);
         plan.is_at_limit = room == 0;
         if (is_tick && plan.start)
-            rate->step = min_u32((rate->step ? rate->step : 1) * 2, MU_SPARE_RATE_MAX);
+            rate->step = min_u32((rate->step ? rate->step : 1) * 2, start_max(l));
         return plan;
     }
     if (!is_tick)

@@ -3,7 +3,8 @@
  *
  * Asked once a second, and at once when a process has ended. While spare workers are short, 1
  * process is started, then 2, 4 … up to 32 a second; a second without shortage puts the rate back
- * to 1. While there are too many, one a second is stopped.
+ * to 1. What waits in a queue of the pool's needs a process now, and does not wait for the rate.
+ * While there are too many, one a second is stopped.
  */
 #ifndef MU_SUPER_SPARE_H
 #define MU_SUPER_SPARE_H
@@ -24,6 +25,13 @@ struct mu_spare_limits {
      * still find a core.
      */
     uint32_t listeners_per_process, cores;
+    /**
+     * Pools: there may be no process at all (processes_min counts as it is); requests that wait in
+     * one queue for a process each, as claimed; and the most to start at a time (0:
+     * MU_SPARE_RATE_MAX).
+     */
+    bool may_be_empty;
+    uint32_t waiting, start_max;
 };
 
 /**

@@ -73,6 +73,19 @@ static void close_supervisors(struct mu_super *s)
     mu_pipelog_child();
 }
 
+void mu_super_leave(struct mu_super *s)
+{
+    close_supervisors(s);
+    for (size_t i = 0; i < s->doors_n; i++)
+        close_fd(&s->doors[i].listener.fd);
+    if (s->now) {
+        mu_scoreboard_freeze(s->now->board);
+        mu_accept_locks_destroy(s->now->locks);
+        s->now->locks = NULL;
+    }
+    mu_signals_default();
+}
+
 static void orphaned(int sig)
 {
     (void)sig;
@@ -169,6 +182,7 @@ static int child_run(struct mu_super *s, uint32_t place, int channel)
     pid_t supervisor = getppid();
 
     close_supervisors(s);
+    mu_groups_in_child(s);
     child_signals();
     if (!drop_privileges(s))
         return MU_CHILD_FAILED;

@@ -28,6 +28,9 @@ enum mu_state_key {
     MU_STATE_IS_DAEMON = 12, /**< u64 */
     MU_STATE_LAST = MU_STATE_IS_DAEMON,
     MU_STATE_OPTIONAL = 1000,
+    MU_STATE_GROUP =
+        1000, /**< u64: length of a group's name, the name, and what its save() wrote */
+    MU_STATE_GROUP_HOLD = 1001, /**< mu_state_hold, then the group's name (empty: of none) */
 };
 
 struct mu_state_listener {
@@ -53,6 +56,10 @@ enum {
 };
 struct mu_state_pipelog {
     int64_t pid, read_fd, write_fd;
+};
+/** A process or a descriptor of a group, for an image that lacks the group. */
+struct mu_state_hold {
+    int64_t pid, fd; /**< 0 and -1: none */
 };
 
 /** Begin a state in `b`: magic and version. */

@@ -277,7 +277,13 @@ static enum mu_rc open_server(struct mu_super *s)
     if (mu_doors_open(s) != MU_OK)
         return MU_BAD;
     leave_terminal(s);
-    return mu_super_begin(s, 0) == MU_OK ? mu_super_pid_file(s) : MU_BAD;
+    if (mu_super_begin(s, 0) != MU_OK || mu_super_pid_file(s) != MU_OK)
+        return MU_BAD;
+    if (mu_groups_begin(s) == MU_OK)
+        return MU_OK;
+    mu_groups_finish(s);
+    unlink(s->pid_path);
+    return MU_BAD;
 }
 
 static int run_single(struct mu_super *s)
@@ -287,6 +293,7 @@ static int run_single(struct mu_super *s)
     mu_view_set(s);
     mu_super_announce(s);
     status = mu_super_single(s);
+    mu_groups_finish(s);
     if (s->pid_path && unlink(s->pid_path) != 0)
         MU_LOG(NULL, "core", MU_LOG_INFO, "MU0790", "PidFile %s stays: %s", s->pid_path,
                strerror(errno));
@@ -320,6 +327,7 @@ static int take_over(struct mu_super *s)
     mu_view_set(s);
     if (is_good)
         return mu_super_loop(s);
+    mu_groups_finish(s);
     s->exit_status =
         1; /* nothing to run with: the children see the hang-up and end when they are empty */
     return 1;

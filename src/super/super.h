@@ -49,6 +49,10 @@ MU_NODISCARD enum mu_rc mu_super_configure(const struct mu_config_opts *opts,
                                            enum mu_rc (*prepare)(struct mu_config *config),
                                            struct mu_config **out, struct mu_mpm_limits *limits);
 
+/** What the groups of the server (opts->groups) say of a loaded configuration. MU_BAD: reported. */
+MU_NODISCARD enum mu_rc mu_super_check_groups(const struct mu_super_opts *opts,
+                                              struct mu_config *config);
+
 /** The MPM of a loaded configuration, or NULL when its module is none. */
 const struct mu_mpm *mu_config_mpm(const struct mu_config *config);
 

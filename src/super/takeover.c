@@ -144,6 +144,9 @@ static enum mu_rc take_record(struct mu_super *s, uint32_t key, struct mu_str v,
         return adopt_kid(s, v);
     case MU_STATE_PIPELOG:
         return adopt_pipelog(v);
+    case MU_STATE_GROUP:
+    case MU_STATE_GROUP_HOLD:
+        return mu_groups_take(s, key, v);
     default:
         return key >= MU_STATE_OPTIONAL ? MU_OK : MU_BAD;
     }
@@ -243,7 +246,7 @@ static enum mu_rc begin(struct mu_super *s, const struct taken *t)
     bool is_new = !s->opts->is_fallback;
 
     if (mu_super_begin(s, is_new ? t->number + 1 : t->number) != MU_OK ||
-        mu_super_pid_file(s) != MU_OK)
+        mu_super_pid_file(s) != MU_OK || mu_groups_begin(s) != MU_OK)
         return MU_BAD;
     if (!is_new)
         return MU_OK;

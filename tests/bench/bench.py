@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 
+import applications
 import report
 import servers
 from servers import APACHES, MUSTERS, Floor, H2o, Lighttpd, Missing, Nginx, NginxCache
@@ -46,7 +47,10 @@ WORKLOADS = [
     Workload("10 MiB, 4 keep-alive connections", "/10m.bin", 4, EVENT),
     Workload("1 KiB, a connection a request", "/1k.html", 64, EVENT + PER_CONNECTION + [Floor], close=True),
     Workload("1 KiB, 64 keep-alive connections, access log", "/1k.html", 64, EVENT + PER_CONNECTION, logs=True),
+    Workload("hello.php, 16 keep-alive connections", "/hello.php", 16, applications.PHP),
+    Workload("a CGI program in C, 8 keep-alive connections", "/cgi/hello", 8, applications.CGI),
 ]
+CONTENTS = {"/hello.php": applications.HELLO, "/cgi/hello": applications.HELLO}
 SIZES = {"/1k.html": 1 << 10, "/100k.bin": 100 << 10, "/10m.bin": 10 << 20}
 
 
@@ -64,7 +68,9 @@ class Environment:
             self.contents[path] = (b"0123456789abcdef" * (size // 16 + 1))[:size]
             with open(self.docroot + path, "wb") as f:
                 f.write(self.contents[path])
+        self.contents.update(CONTENTS)
         self.floor = os.path.join(self.base, "floor")
+        applications.write_programs(self, os.path.join(HERE, "hello_cgi.c"))
 
     def compile_floor(self):
         subprocess.run(["gcc", "-std=c17", "-D_GNU_SOURCE", "-O2", "-o", self.floor, os.path.join(HERE, "floor.c")],
@@ -82,8 +88,10 @@ class Environment:
 
 
 class Sample:
-    def __init__(self, us, rate, busy):
-        self.us, self.rate, self.busy = us, rate, busy
+    """all_us: with the applications, where there are any."""
+
+    def __init__(self, us, all_us, rate, busy):
+        self.us, self.all_us, self.rate, self.busy = us, all_us, rate, busy
 
 
 def wrk(server, workload, seconds):
@@ -106,12 +114,14 @@ def measure(server, workload, seconds, warm_seconds):
     """One sample, and what went wrong while it was taken."""
     if warm_seconds:
         wrk(server, workload, warm_seconds)
-    before, start = server.cpu_ns(), time.monotonic()
+    before, all_before, start = server.cpu_ns(), server.all_ns(), time.monotonic()
     requests, took, errors = wrk(server, workload, seconds)
     spent, elapsed = server.cpu_ns() - before, time.monotonic() - start
+    together = None if all_before is None else server.all_ns() - all_before
     if requests == 0:
         raise RuntimeError("%s answered nothing" % server.title)
-    return Sample(spent / 1000 / requests, requests / took, spent / 1e9 / elapsed), errors
+    return Sample(spent / 1000 / requests, together and together / 1000 / requests, requests / took,
+                  (together or spent) / 1e9 / elapsed), errors
 
 
 class Bench:
@@ -169,9 +179,10 @@ class Bench:
                 server = self.server(cls, workload)
                 sample, errors = measure(server, workload, self.args.seconds, 0 if self.args.smoke and number else 1)
                 self.samples.setdefault(workload.name, {}).setdefault(cls.title, []).append(sample)
-                print("%d/%d  %-46s %-26s %9.2f us  %8.0f/s  %3.0f%%" % (
+                together = "" if sample.all_us is None else "  %9.2f us with the application" % sample.all_us
+                print("%d/%d  %-46s %-26s %9.2f us  %8.0f/s  %3.0f%%%s" % (
                     number + 1, self.args.rounds, workload.name, cls.title, sample.us, sample.rate,
-                    100 * sample.busy), flush=True)
+                    100 * sample.busy, together), flush=True)
                 for error in errors:
                     self.complain(workload, cls, error.strip())
 
@@ -208,6 +219,8 @@ def medians(samples):
                 "us": statistics.median(us), "min": min(us), "max": max(us),
                 "rate": statistics.median(s.rate for s in taken),
                 "busy": statistics.median(s.busy for s in taken)}
+            if taken[0].all_us is not None:
+                result[workload][title]["all"] = statistics.median(s.all_us for s in taken)
     return result
 
 
@@ -219,12 +232,12 @@ def parse_args():
     p.add_argument("--seconds", type=int, default=int(env.get("SECONDS") or 2))
     p.add_argument("--only", default=env.get("ONLY") or "")
     p.add_argument("--write", action="store_true", default=env.get("WRITE") == "1")
-    p.add_argument("--smoke", action="store_true", help="one round of a second, one workload: does it all work?")
+    p.add_argument("--smoke", action="store_true", help="one round of a second, four workloads: does it all work?")
     args = p.parse_args()
     args.workloads = WORKLOADS
     if args.smoke:
         args.rounds = args.seconds = 1
-        args.workloads = [WORKLOADS[0], WORKLOADS[4]]
+        args.workloads = [WORKLOADS[i] for i in (0, 4, 6, 7)]
     return args
 
 

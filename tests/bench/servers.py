@@ -62,6 +62,7 @@ class Server:
     """One configured server. Subclasses say what to run, with which configuration, and how to ask for a version."""
     title = "?"
     conf = None
+    app = None  # what it runs beside itself (applications.py)
 
     def __init__(self, env, logs=False):
         self.env = env
@@ -85,7 +86,8 @@ class Server:
     def write_conf(self):
         with open(os.path.join(CONF, self.conf), encoding="utf-8") as f:
             text = f.read()
-        values = {"RUN": self.run, "ROOT": self.env.docroot, "PORT": str(self.port), **self.values()}
+        values = {"RUN": self.run, "ROOT": self.env.docroot, "PORT": str(self.port), "APP": "", "APP_MODULES": "",
+                  **self.values()}
         for name, value in values.items():
             text = text.replace("@%s@" % name, value)
         rest = re.search(r"@[A-Z_]+@", text)
@@ -97,14 +99,21 @@ class Server:
 
     def start(self):
         self.program()
-        self.run = self.env.make_run_folder(self.title)
+        self.run = self.run or self.env.make_run_folder(self.title)
         if self.conf:
             self.conf_path = self.write_conf()
         with open(os.path.join(self.run, "stderr"), "wb") as err:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=err, stderr=err, cwd=self.run,
-                start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}))
+                start_new_session=True, env=self.command_env(), preexec_fn=self.prepare)
         self.wait_until_ready()
+
+    def command_env(self):
+        return None
+
+    def prepare(self):
+        """In the new process, before it becomes the server."""
+        os.sched_setaffinity(0, {SERVER_CORE})
 
     def wait_until_ready(self):
         deadline = time.monotonic() + 20
@@ -141,6 +150,10 @@ class Server:
 
     def cpu_ns(self):
         return cpu.tree_ns(self.process.pid)
+
+    def all_ns(self):
+        """The server and its applications; None where there are none."""
+        return None
 
     def stop(self):
         if self.process is None:

@@ -61,3 +61,17 @@ def make(request):
 def serve(make):
     """serve(config, …) starts a Server."""
     return lambda config="", **kwargs: make(config, **kwargs).start()
+
+
+@pytest.fixture
+def beside():
+    """beside(applications.FcgiApp(…)) starts an application beside the server; it is ended after the test."""
+    started = []
+
+    def start(app):
+        started.append(app)
+        return app.start()
+
+    yield start
+    for app in started:
+        app.stop()

@@ -155,6 +155,26 @@ static void add_workers(struct mu_buf *b, bool is_no_table)
         mu_buf_add(b, MU_S("</table></div>\n"));
 }
 
+static void add_providers(struct mu_req *r, struct mu_buf *b)
+{
+    const struct mu_status_provider *p;
+
+    for (size_t i = 0; (p = mu_req_status_provider(r, i)); i++) {
+        struct mu_buf part = { 0 };
+
+        if (p->html)
+            p->html(r, &part);
+        if (part.n) {
+            mu_buf_add(b, MU_S("<h2>"));
+            mu_buf_add_html(b, mu_str_c(p->title));
+            mu_buf_add(b, MU_S("</h2>\n"));
+            mu_buf_add(b, mu_buf_str(&part));
+        }
+        b->is_failed |= part.is_failed;
+        mu_buf_fini(&part);
+    }
+}
+
 void status_html(struct mu_req *r, const struct mu_server_view *v, const struct status_options *o,
                  struct mu_buf *b)
 {
@@ -175,6 +195,7 @@ void status_html(struct mu_req *r, const struct mu_server_view *v, const struct 
                 "writing, <b>K</b> keep-alive, <b>D</b> DNS, <b>C</b> closing, <b>L</b> "
                 "logging, <b>G</b> finishing, <b>I</b> idle clean-up, <b>.</b> open slot</p>\n"));
     add_workers(b, o->is_no_table);
+    add_providers(r, b);
     mu_buf_add(b, mu_req_signature(r));
     mu_buf_add(b, MU_S("</body></html>\n"));
 }

@@ -97,6 +97,7 @@ void status_machine(struct mu_req *r, const struct mu_server_view *v, struct mu_
 {
     int64_t up = status_uptime_s(v);
     struct status_workers n = status_count();
+    const struct mu_status_provider *p;
 
     mu_buf_addf(b, "%.*s\nServerVersion: %.*s\nServerMPM: %s\n", MU_FMT(mu_req_server_name(r)),
                 MU_FMT(mu_req_server_tokens(r)), v->mpm);
@@ -125,4 +126,8 @@ void status_machine(struct mu_req *r, const struct mu_server_view *v, struct mu_
     mu_buf_add(b, MU_S("Scoreboard: "));
     status_letters(b, 0);
     mu_buf_addc(b, '\n');
+    for (size_t i = 0; (p = mu_req_status_provider(r, i)); i++) {
+        if (p->machine)
+            p->machine(r, b);
+    }
 }

@@ -111,7 +111,8 @@ static void test_threads_none(void **state)
         l.messages.p,
         "muster: Syntax error on line 1 of /s/conf/httpd.conf:\nmod_single serves one "
         "request at a time in a process, and the event MPM has threads: load mpm_prefork_module, or "
-        "take the module out\n");
+        "take the module out and run the application in processes of its own (an <ApplicationPool>; for "
+        "PHP also php-fpm)\n");
     conf_free(&l);
     l = conf_load_with("LoadModule single_module x\nLoadModule mpm_prefork_module x\n", NULL, opts);
     conf_ok(__LINE__, &l);
@@ -195,6 +196,11 @@ static void test_dso(void **state)
     l = load_real(path, NULL, true);
     check_tiny(__LINE__, &l);
     l = load_real("LoadModule tiny_module modules/mod_tiny.so\nTinyNumber 7\n", DSO_DIR, true);
+    check_tiny(__LINE__, &l);
+    /* The identifier decides: neither a name of its own nor a file that is there and foreign misleads. */
+    l = load_real("LoadModule tiny_module modules/libtiny9.so\nTinyNumber 7\n", DSO_DIR, true);
+    check_tiny(__LINE__, &l);
+    l = load_real("LoadModule tiny_module t.conf\nTinyNumber 7\n", DSO_DIR, true);
     check_tiny(__LINE__, &l);
     assert_int_equal(mkdir("modules", 0755), 0);
     assert_int_equal(symlink(DSO_DIR "/mod_tiny.so", "modules/mod_tiny.so"), 0);

@@ -186,6 +186,55 @@ static void saturated_listeners(void **state)
     assert_int_equal(mu_spare_plan(&event, p, 4, &rate, true).start, 0);
 }
 
+/* A pool on demand: nothing while nothing waits, one for each request that does, up to the limit. */
+static void on_demand(void **state)
+{
+    struct mu_spare_limits l = {
+        .processes_max = 6, .max_spare = 6, .workers_per_process = 1, .may_be_empty = true
+    };
+    struct mu_spare_process p[] = { { .is_starting = true }, { .busy = 1 }, { 0 } };
+    struct mu_spare_rate rate = { 0 };
+
+    (void)state;
+    assert_int_equal(mu_spare_plan(&l, p, 0, &rate, true).start, 0);
+    assert_int_equal(mu_spare_plan(&l, p, 0, &rate, true).stop, -1);
+    l.waiting = 1;
+    assert_int_equal(mu_spare_plan(&l, p, 0, &rate, false).start, 1);
+    assert_int_equal(mu_spare_plan(&l, p, 1, &rate, false).start, 0); /* one is on its way */
+    l.waiting = 3;
+    assert_int_equal(mu_spare_plan(&l, p, 1, &rate, false).start, 2);
+    assert_int_equal(mu_spare_plan(&l, p, 2, &rate, false).start, 2);
+    l.waiting = UINT32_MAX;
+    assert_int_equal(mu_spare_plan(&l, p, 2, &rate, false).start, 4);
+    l.start_max = 3;
+    assert_int_equal(mu_spare_plan(&l, p, 2, &rate, false).start, 3);
+    l.waiting = 0;
+    assert_int_equal(mu_spare_plan(&l, p, 3, &rate, true).start, 0);
+}
+
+/* Spares are kept above what waits; who waits does not wait for the rate. */
+static void queue_of_a_pool(void **state)
+{
+    struct mu_spare_limits l = { .processes_max = 50,
+                                 .processes_min = 1,
+                                 .min_spare = 2,
+                                 .max_spare = 4,
+                                 .workers_per_process = 1,
+                                 .waiting = 10 };
+    struct mu_spare_process p[] = { { .busy = 1 }, { .busy = 1 } };
+    struct mu_spare_rate rate = { 0 };
+
+    (void)state;
+    assert_int_equal(mu_spare_plan(&l, p, 2, &rate, true).start, 10);
+    assert_int_equal(rate.step, 2);
+    l.waiting = 0;
+    assert_int_equal(mu_spare_plan(&l, p, 2, &rate, true).start, 2);
+    /* All kept, as a static pool has it, and at once. */
+    l.processes_min = 50;
+    l.min_spare = 0;
+    assert_int_equal(mu_spare_plan(&l, p, 2, &rate, false).start, 48);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +244,8 @@ int main(void)
         cmocka_unit_test(clamps_claims),
         cmocka_unit_test(saturated_listeners),
         cmocka_unit_test(shrinks_to_the_limit),
+        cmocka_unit_test(on_demand),
+        cmocka_unit_test(queue_of_a_pool),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,123 @@
+/*
+ * handler: SetHandler "pool:NAME". A request takes a process of the pool, speaks FastCGI with it over
+ * a connection of its own (app/fcgi_run.c), and gives it back. A process that answered in order is
+ * idle at once; about any other one the supervisor has to find out.
+ */
+#include "pool/keeper.h"
+#include "pool/web.h"
+
+#include <errno.h>
+#include <muster/fcgi.h>
+#include <muster/log.h>
+#include <muster/str.h>
+#include <sys/un.h>
+
+enum {
+    CONNECT_MS = 1000,     /* it listens, and its queue is empty: this never takes time */
+    CONNECTS_MAX = 3,      /* processes that ended between two steps */
+    BEYOND_MS = 10 * 1000, /* the supervisor ends a process that is late, before we give it up */
+};
+
+/** One request's. */
+struct run {
+    struct mu_held held;
+    bool is_late; /* RequestTimeout */
+};
+
+static enum mu_rc connect_to(const struct mu_held *h, struct mu_io *io)
+{
+    const struct mu_slot_info *i = &h->pool->board->info[h->claim.slot];
+    struct sockaddr_un sa;
+    socklen_t len;
+    char name[64];
+
+    mu_proc_socket_name(name, sizeof(name), h->pool->name, h->claim.slot, atomic_load(&i->serial));
+    len = mu_pool_address(mu_keeper.dir_fd, name, &sa);
+    return mu_connect(io, (struct sockaddr *)&sa, len, mu_deadline(CONNECT_MS));
+}
+
+static enum mu_rc open_process(struct mu_req *r, struct mu_fcgi_conn *c, void *arg,
+                               enum mu_status *status)
+{
+    struct run *run = arg;
+    struct mu_pool *p = run->held.pool;
+
+    *status = MU_504_GATEWAY_TIMEOUT;
+    if (run->is_late)
+        return MU_TIMEOUT; /* it is not tried again */
+    for (unsigned i = 0; i < CONNECTS_MAX; i++) {
+        enum mu_rc rc = mu_pool_take(p, r, &run->held, status);
+
+        if (rc != MU_OK)
+            return rc;
+        rc = connect_to(&run->held, &c->io);
+        if (rc == MU_OK)
+            return MU_OK;
+        MU_LOG(&r->log, "pool", MU_LOG_INFO, "MU0970",
+               "pool %s: a process ended before it was given the request: %s; taking another",
+               p->name, strerror(errno));
+        mu_pool_give_back(&run->held, MU_SLOT_DOUBT);
+        if (rc == MU_GONE)
+            return rc;
+    }
+    MU_LOG(&r->log, "pool", MU_LOG_ERR, "MU0971",
+           "pool %s: its processes end as soon as they are free; the lines of the pool in this log "
+           "say why",
+           p->name);
+    *status = MU_502_BAD_GATEWAY;
+    return MU_EIO;
+}
+
+static void close_process(struct mu_req *r, struct mu_fcgi_conn *c, void *arg, enum mu_fcgi_end how)
+{
+    struct run *run = arg;
+    struct mu_board *b = run->held.pool->board;
+    bool is_in_order = how == MU_FCGI_CLOSE || how == MU_FCGI_KEEP;
+
+    (void)r;
+    mu_io_close(&c->io);
+    run->is_late = !is_in_order && mu_board_was_late(b, &run->held.claim);
+    if (how == MU_FCGI_BROKEN)
+        atomic_fetch_add_explicit(&b->counts.broken, 1, memory_order_relaxed);
+    mu_pool_give_back(&run->held, is_in_order ? MU_SLOT_IDLE : MU_SLOT_DOUBT);
+}
+
+static enum mu_status serve(struct mu_req *r, const void *conf)
+{
+    struct mu_str name = mu_str_sub(r->handler, 5, r->handler.n);
+    struct run run = { .held.pool = mu_pool_find(name) };
+    const struct mu_pool_conf *c = run.held.pool ? run.held.pool->conf : NULL;
+    struct mu_fcgi_opts o;
+    enum mu_status status;
+
+    (void)conf;
+    if (!c) {
+        MU_LOG(&r->log, "pool", MU_LOG_ERR, "MU0972",
+               "there is no <ApplicationPool %.*s> in the configuration of the server; the handler "
+               "is \"%.*s\"",
+               MU_FMT(name), MU_FMT(r->handler));
+        return MU_500_INTERNAL_SERVER_ERROR;
+    }
+    if (r->path_info.n && !mu_req_accepts_path_info(r, true))
+        return MU_404_NOT_FOUND;
+    o = (struct mu_fcgi_opts){
+        .name = mu_str_cat(r->arena, MU_S("pool "), c->name),
+        .io_ms = c->request_timeout_ms ? c->request_timeout_ms + BEYOND_MS : -1,
+        .streams_body = c->is_streaming,
+        .flushes = c->flushes,
+        .passes_client = c->passes_client,
+        .may_retry = true,
+        .open = open_process,
+        .close = close_process,
+        .arg = &run,
+    };
+    if (!o.name.p)
+        return MU_503_SERVICE_UNAVAILABLE;
+    status = mu_fcgi_run(r, &o);
+    return run.is_late && status == MU_502_BAD_GATEWAY ? MU_504_GATEWAY_TIMEOUT : status;
+}
+
+const struct mu_handler mu_pool_handlers[] = {
+    { .name = "pool:", .fn = serve, .methods = MU_ANY_METHOD },
+    { .name = NULL },
+};

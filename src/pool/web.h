@@ -1,0 +1,31 @@
+/* The web children's side of a pool. */
+#ifndef MU_POOL_WEB_H
+#define MU_POOL_WEB_H
+
+#include <muster/module.h>
+#include <pool/board.h>
+
+struct mu_pool;
+
+extern const struct mu_handler mu_pool_handlers[];
+extern const struct mu_status_provider mu_pool_status;
+
+/** A process of the pool for r, and a connection to it. */
+struct mu_held {
+    struct mu_pool *pool;
+    struct mu_claim claim;
+};
+
+/**
+ * Take a process for r, waiting in the queue as long as the pool allows. *status is what to answer
+ * when there is none (logged; Retry-After is set).
+ * Returns: MU_OK; MU_GONE: the client left, and nothing was begun; MU_LIMIT, MU_TIMEOUT: see
+ *          *status.
+ * Context: fiber; may suspend.
+ */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_pool_take(struct mu_pool *p, struct mu_req *r,
+                                                    struct mu_held *h, enum mu_status *status);
+/** Give it back: MU_SLOT_IDLE after an answer in order, MU_SLOT_DOUBT else. */
+void mu_pool_give_back(const struct mu_held *h, enum mu_slot_state to);
+
+#endif
