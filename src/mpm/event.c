@@ -487,6 +487,8 @@ static void *listener_main(void *arg)
     pthread_mutex_lock(&e->lock);
     l->has_ended = true;
     pthread_mutex_unlock(&e->lock);
+    if (load(&e->limit.waiting) > 0)
+        on_room(&e->limit); /* its turn may have been this thread's, which did not get to it */
     listener_end(l);
     mu_reactor_post(e->v[0].reactor, &l->ended);
     return NULL;

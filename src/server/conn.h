@@ -42,7 +42,7 @@ struct mu_conn_host {
     uint32_t requests_running;
     bool is_draining;
     struct mu_list conns;
-    struct mu_list held;    /**< what waits for the limit */
+    struct mu_list held;     /**< what waits for the limit */
     _Atomic uint32_t held_n; /**< and how many; others read it */
     void *priv;
 };
