@@ -37,7 +37,8 @@ struct mu_h1 {
     uint8_t state;         /**< enum mu_h1_state */
     uint8_t buf_kind;      /**< enum mu_h1_buf */
     bool wants_turn;       /**< the timer means "go on", not "too late" (not of heads) */
-    bool is_aborted;       /**< the server aborts; the fiber is on its way home */
+    bool is_aborted : 1;   /**< the server aborts; the fiber is on its way home */
+    bool has_place : 1;    /**< under the host's limit, for the next request */
     uint32_t keepalive_ms; /**< of the server that answered last */
     union {
         struct mu_h1_parser parser;

@@ -245,7 +245,7 @@ static void test_requests_are_limited(void **state)
     client_send(fd[1], GET("/small"));
     advance_clock(60001);
     assert_non_null(strstr(client_read(fd[1], &is_end), "HTTP/1.1 503 "));
-    client_send(fd[3], GET("/small")); /* is closed: its time was over too */
+    assert_true(is_end);
     mu_conn_host_abort(&fx->host);
     settle();
     assert_int_equal(atomic_load(&limit.running), 0);
