@@ -58,6 +58,12 @@ struct mu_cgi_answer {
     bool flushes;         /**< every piece goes to the client at once (flushpackets, CGI) */
     bool is_head_done;    /**< read: the head is complete, the answer may have begun */
     bool has_begun;       /**< read: bytes of this answer went to the protocol */
+    /**
+     * Set it behind mu_cgi_answer_begin: shall the core's own page be sent for this error instead of
+     * the application's (ProxyErrorOverride)? NULL: never.
+     */
+    bool (*replaces_error)(struct mu_req *r, enum mu_status status, void *arg);
+    void *arg;
     void *priv;
 };
 

@@ -28,11 +28,14 @@ struct mu_fcgi_opts {
     int64_t io_ms;             /**< longest silence of the application */
     bool streams_body;         /**< send the body as it comes (ProxyRequestBuffering off) */
     bool flushes;              /**< hand each piece on at once (flushpackets on); no spooling then */
+    bool flushes_pauses;       /**< … what has come, when the application pauses (auto); likewise */
     bool wants_keep;           /**< FCGI_KEEP_CONN */
     bool passes_client;        /**< ProxyFCGIPassClient: lend the client's socket, if possible */
-    bool may_retry;            /**< idempotent and nothing answered: once more after BROKEN */
+    bool may_retry;            /**< nothing answered, idempotent method: once more after BROKEN */
     /** Last changes to the environment (ProxyFCGIBackendType, ProxyFCGISetEnvIf). May be NULL. */
     enum mu_rc (*adjust)(struct mu_req *r, struct mu_cgi_env *env, void *arg);
+    /** As in struct mu_cgi_answer. May be NULL. */
+    bool (*replaces_error)(struct mu_req *r, enum mu_status status, void *arg);
     /**
      * A connected socket in c->io. On failure *status is what to answer (503, 504; the reason has
      * been logged; Retry-After has been set in r->out_always where it makes sense).

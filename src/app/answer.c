@@ -23,6 +23,7 @@ enum wanted {
     WANTS_PATH,    /**< a local redirect */
     WANTS_URL,     /**< a redirect for the client */
     WANTS_FILE,    /**< X-Sendfile */
+    WANTS_ERROR,   /**< the core's page for its status */
 };
 
 struct state {
@@ -209,6 +210,10 @@ static void decide(struct mu_cgi_answer *a, const struct mu_cgi_head *h)
     }
     if (may_send_file(a)) {
         s->wanted = WANTS_FILE;
+        return;
+    }
+    if (r->status >= 400 && a->replaces_error && a->replaces_error(r, r->status, a->arg)) {
+        s->wanted = WANTS_ERROR;
         return;
     }
     /* Who names a status means it; else the answer is held against the request's conditions. */
@@ -483,6 +488,8 @@ enum mu_status mu_cgi_answer_end(struct mu_cgi_answer *a, enum mu_rc why, enum m
         return go_to_path(a);
     case WANTS_URL:
         return answer_page(r, MU_302_FOUND);
+    case WANTS_ERROR:
+        return answer_error(r, r->status);
     case WANTS_FILE:
         return mu_app_send_file(r, s->file, s->parser.head.has_type, a->source);
     case WANTS_BODY:

@@ -124,14 +124,12 @@ static enum mu_status answer(struct mu_talk *t)
 
     if (t->has_client)
         return mu_pass_end(t);
-    if (!t->has_answer && t->end == MU_TALK_DONE) { /* an answer without a byte has no head */
-        mu_cgi_answer_begin(&t->answer, t->r, t->o->name, t->o->flushes);
-        t->has_answer = true;
-    }
+    if (!t->has_answer && t->end == MU_TALK_DONE)
+        mu_talk_begin_answer(t); /* an answer without a byte has no head */
     if (!t->has_answer)
         return failure(t);
     rc = answer_rc(t, &broken);
-    return mu_cgi_answer_end(&t->answer, t->is_satisfied ? MU_EOF : rc, broken);
+    return mu_cgi_answer_end(&t->answer, rc, broken);
 }
 
 /* ---- attempts ---- */
@@ -178,7 +176,7 @@ static enum mu_status run(struct mu_req *r, const struct mu_fcgi_opts *o)
         status = make_env(r, &opts, &env);
     if (status != MU_STATUS_NONE)
         return status;
-    if (!opts.flushes)
+    if (!opts.flushes && !opts.flushes_pauses)
         mu_resp_spool(r);
     for (;;) {
         status = attempt(r, &opts, &env, &left, &again);

@@ -11,8 +11,7 @@
 #include <muster/clock.h>
 
 enum {
-    PIECES = 8,             /* moved in one direction before the other has its turn */
-    DROP_MAX = 1024 * 1024, /* output that nobody wants, before the application is told to stop */
+    PIECES = 8, /* moved in one direction before the other has its turn */
 };
 
 /* ---- to the application ---- */
@@ -166,34 +165,35 @@ static size_t send_some(struct mu_talk *t)
 
 /* ---- from it ---- */
 
+void mu_talk_begin_answer(struct mu_talk *t)
+{
+    mu_cgi_answer_begin(&t->answer, t->r, t->o->name, t->o->flushes);
+    t->answer.replaces_error = t->o->replaces_error;
+    t->answer.arg = t->o->arg;
+    t->has_answer = true;
+}
+
+static void note_answer_rc(struct mu_talk *t, enum mu_rc rc)
+{
+    if (rc == MU_OK)
+        return;
+    t->client_rc = rc;
+    t->end = rc == MU_EOF     ? MU_TALK_ENOUGH
+             : rc == MU_BAD   ? MU_TALK_BAD_HEAD
+             : rc == MU_NOMEM ? MU_TALK_NO_MEMORY
+                              : MU_TALK_CLIENT;
+}
+
 static void take_output(struct mu_talk *t, struct mu_str bytes)
 {
-    enum mu_rc rc;
-
     if (t->has_client || t->wants_client) {
         t->in.why = "output after it had asked for the client";
         t->end = MU_TALK_NONSENSE;
         return;
     }
-    if (t->is_satisfied) {
-        t->dropped += bytes.n;
-        if (t->dropped > DROP_MAX)
-            t->end = MU_TALK_ENOUGH;
-        return;
-    }
-    if (!t->has_answer) {
-        mu_cgi_answer_begin(&t->answer, t->r, t->o->name, t->o->flushes);
-        t->has_answer = true;
-    }
-    rc = mu_cgi_answer_bytes(&t->answer, bytes);
-    if (rc == MU_OK)
-        return;
-    if (rc == MU_EOF) {
-        t->is_satisfied = true;
-        return;
-    }
-    t->client_rc = rc;
-    t->end = rc == MU_BAD ? MU_TALK_BAD_HEAD : rc == MU_NOMEM ? MU_TALK_NO_MEMORY : MU_TALK_CLIENT;
+    if (!t->has_answer)
+        mu_talk_begin_answer(t);
+    note_answer_rc(t, mu_cgi_answer_bytes(&t->answer, bytes));
 }
 
 static void take_event(struct mu_talk *t, const struct mu_fcgi_event *e)
@@ -320,7 +320,10 @@ static void turn(struct mu_talk *t)
     if (t->end != MU_TALK_ON)
         return;
     if (moved == 0) {
-        wait_for_more(t);
+        if (t->o->flushes_pauses && t->has_answer)
+            note_answer_rc(t, mu_cgi_answer_flush(&t->answer));
+        if (t->end == MU_TALK_ON)
+            wait_for_more(t);
         return;
     }
     t->heard_ms = mu_now_ms();

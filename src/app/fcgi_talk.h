@@ -64,8 +64,7 @@ struct mu_talk {
         is_satisfied; /**< nothing more is wanted of its output; `dropped` bytes came all the same */
     bool has_junk;    /**< bytes behind its end: the connection is not kept */
     bool may_keep;    /**< in the end: the connection can carry another request */
-    size_t dropped;
-    char first[16]; /**< its first bytes, to tell what it speaks */
+    char first[16];   /**< its first bytes, to tell what it speaks */
     uint8_t first_n;
     struct mu_talk_line *line; /**< NULL: it said nothing on stderr */
     enum mu_fcgi_outcome outcome;
@@ -84,6 +83,8 @@ struct mu_talk {
 
 /** Talk on t->c until t->end is something; an application that may be at work still is told to stop. */
 MU_MAY_SUSPEND void mu_talk_run(struct mu_talk *t);
+void mu_talk_begin_answer(struct mu_talk *t);
+
 /* fcgi_pass.c */
 
 /** Tell the application that it may ask for the client. */

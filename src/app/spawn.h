@@ -122,7 +122,7 @@ void mu_suexec_clean_env(char **envp);
 /* ---- spawn_helper.c ---- */
 
 struct mu_spawn_helper_opts {
-    int fd; /**< the requests */
+    int fd;                             /**< the requests */
     const struct mu_identity *identity; /**< to become; NULL: none, this is suexec's helper */
     const struct mu_config *config;     /**< for suexec's list; NULL elsewhere */
 };

@@ -87,9 +87,9 @@ static enum mu_rc send_late(int fd, const struct packet *p, int64_t deadline_ms)
 
         rc = try_send(&io, p);
         if (rc == MU_EIO && errno == ETOOMANYREFS)
-            rc = mu_now_ms() >= deadline_ms          ? MU_TIMEOUT
+            rc = mu_now_ms() >= deadline_ms      ? MU_TIMEOUT
                  : mu_sleep(CROWDED_MS) == MU_OK ? MU_OK
-                                                  : MU_GONE;
+                                                 : MU_GONE;
         else if (rc != MU_AGAIN)
             break;
         else

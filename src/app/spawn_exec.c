@@ -126,13 +126,12 @@ static _Noreturn void become_target(const struct mu_spawn_request *rq,
         give_up(out, MU_SPAWN_FAILED, rc == MU_NOMEM ? ENOMEM : EBADMSG);
     mu_suexec_check(t, o.path, &checked);
     if (checked.reason) {
-        MU_LOG(NULL, "suexec", MU_LOG_ERR, "MU1321",
-               "%s is not run as user %s, group %lu: %s", o.path, t->id.user,
-               (unsigned long)t->id.gid, checked.reason);
+        MU_LOG(NULL, "suexec", MU_LOG_ERR, "MU1321", "%s is not run as user %s, group %lu: %s",
+               o.path, t->id.user, (unsigned long)t->id.gid, checked.reason);
         give_up(out, MU_SPAWN_REFUSED, 0);
     }
-    MU_LOG(NULL, "suexec", MU_LOG_INFO, "MU1322", "uid %lu, gid %lu: %s",
-           (unsigned long)t->id.uid, (unsigned long)t->id.gid, o.path);
+    MU_LOG(NULL, "suexec", MU_LOG_INFO, "MU1322", "uid %lu, gid %lu: %s", (unsigned long)t->id.uid,
+           (unsigned long)t->id.gid, o.path);
     mu_suexec_clean_env(o.envp);
     snprintf(name, sizeof(name), "./%s", checked.name);
     if (setsid() < 0 || !take_descriptors(rq->fd) || fchdir(checked.dir_fd) != 0)

@@ -281,8 +281,9 @@ static enum mu_rc begin(const struct mu_group_env *e, struct mu_str state)
     is_root = geteuid() == 0;
     if (adopt(state, &slots_fd, &event_fd) != MU_OK) {
         unadopt();
-        return mu_config_error(e->config, "the helpers that start scripts cannot be taken over: the "
-                                          "binary before this one wrote something else");
+        return mu_config_error(e->config,
+                               "the helpers that start scripts cannot be taken over: the "
+                               "binary before this one wrote something else");
     }
     slots = mu_spawn_slots_open(slots_fd, event_fd);
     if (!slots || open_present(HELPER_PLAIN) != MU_OK ||

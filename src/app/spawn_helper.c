@@ -102,6 +102,16 @@ static size_t descriptors_of(struct msghdr *m, int *fds)
     return n;
 }
 
+/* One that can hang up; above all not the asking end of the helper's own socket. */
+static bool is_reply_socket(int fd)
+{
+    int type = 0, domain = 0;
+    socklen_t n = sizeof(type);
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM &&
+           getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain == AF_UNIX;
+}
+
 /* MU_EOF: nobody is left; MU_AGAIN: nothing is there; MU_BAD: what came was none, and is gone. */
 static enum mu_rc receive(struct helper *h, char *text, struct mu_spawn_request *rq)
 {
@@ -110,10 +120,9 @@ static enum mu_rc receive(struct helper *h, char *text, struct mu_spawn_request 
         struct cmsghdr head;
     } control;
     struct iovec iov[2] = { { &rq->head, sizeof(rq->head) }, { text, MU_SPAWN_INLINE_MAX } };
-    struct msghdr m = { .msg_iov = iov,
-                        .msg_iovlen = 2,
-                        .msg_control = &control,
-                        .msg_controllen = sizeof(control) };
+    struct msghdr m = {
+        .msg_iov = iov, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof(control)
+    };
     ssize_t n = recvmsg(h->o->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     int fds[FDS_ROOM];
     size_t fds_n = n >= 0 ? descriptors_of(&m, fds) : 0;
@@ -122,7 +131,8 @@ static enum mu_rc receive(struct helper *h, char *text, struct mu_spawn_request 
         return MU_AGAIN;
     if (n >= (ssize_t)sizeof(rq->head) && !(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) &&
         (fds_n == FDS_PLAIN || fds_n == FDS_MEMFD) &&
-        mu_spawn_head_is_good(&rq->head, (size_t)n - sizeof(rq->head), fds_n == FDS_MEMFD)) {
+        mu_spawn_head_is_good(&rq->head, (size_t)n - sizeof(rq->head), fds_n == FDS_MEMFD) &&
+        is_reply_socket(fds[0])) {
         rq->text = fds_n == FDS_PLAIN ? text : NULL;
         rq->text_fd = fds_n == FDS_PLAIN ? -1 : fds[FDS_PLAIN];
         rq->reply_fd = fds[0];

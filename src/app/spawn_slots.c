@@ -20,7 +20,7 @@
 
 enum {
     LAYOUT = 1,
-    KIDS = 4096,      /* processes whose lines are counted; further ones wait uncounted */
+    KIDS = 4096,          /* processes whose lines are counted; further ones wait uncounted */
     LOOK_AGAIN_MS = 1000, /* whatever somebody did to the table */
 };
 

@@ -88,8 +88,11 @@ struct mu_timers {
     bool is_expiring;
 };
 
-/** The wait call returned: read the clocks, before any event is handed out. */
-void mu_reactor_woke(struct mu_reactor *r);
+/**
+ * The wait call returned: read the clocks, before any event is handed out. Returns how many
+ * milliseconds the last reading was old.
+ */
+int64_t mu_reactor_woke(struct mu_reactor *r);
 
 void mu_timers_init(struct mu_timers *ts);
 /** Milliseconds until the next one is due (0 when one is), or -1 when there is none. */
@@ -112,6 +115,13 @@ struct mu_poller_ops {
 extern const struct mu_poller_ops mu_poller_epoll;
 extern const struct mu_poller_ops mu_poller_single;
 
+/** See mu_io_expect(); `r` has the single-connection backend. */
+void mu_ahead_expect(struct mu_reactor *r, struct mu_io *io, void *buf, size_t cap);
+/** Bytes read ahead for io, or 0; an expected read is no longer expected once they are gone. */
+size_t mu_ahead_take(struct mu_io *io, void *buf, size_t cap);
+/** A call that cannot say MSG_DONTWAIT is about to be made on io. */
+void mu_ahead_unblock(const struct mu_io *io);
+
 enum { MU_EPOLL_BATCH = 256, MU_REACTOR_BUFS = 64, MU_REACTOR_ARENAS = 64 };
 enum { MU_BUF_SIZE = 16 * 1024 };
 
@@ -126,6 +136,20 @@ struct mu_epoll {
     struct epoll_event *events;
 };
 
+/** A read in place of a wait: mu_io_expect(). */
+struct mu_ahead {
+    struct mu_io *io; /**< whose next read is known; NULL: none */
+    char *buf;
+    size_t cap;
+    size_t got; /**< bytes read into buf that mu_try_read() has yet to hand out */
+    /* What is known of one connection while its descriptor is registered. */
+    const struct mu_io *known;
+    uint8_t quick;    /**< waits in a row that were short */
+    bool has_timeout; /**< SO_RCVTIMEO is set */
+    bool is_blocking; /**< O_NONBLOCK was taken off */
+    bool is_refused;  /**< somebody else needs the flag */
+};
+
 /** The single-connection backend's own: what is waited for, in the order of the pollfd array. */
 struct mu_single {
     struct mu_io **set; /**< NULL: a hole */
@@ -134,6 +158,7 @@ struct mu_single {
     bool has_holes;
     int listen_epfd; /**< -1 until the first listener */
     uint32_t listeners;
+    struct mu_ahead ahead;
 };
 
 struct mu_reactor {

@@ -118,6 +118,16 @@ static void want_room(struct mu_io *io)
         io->flags |= MU_IO_OUT;
 }
 
+static ssize_t read_once(struct mu_io *io, void *buf, size_t cap)
+{
+    size_t ahead = mu_ahead_take(io, buf, cap);
+
+    if (ahead > 0)
+        return (ssize_t)ahead;
+    return (io->flags & MU_IO_SOCKET) ? recv(io->fd, buf, cap, MSG_DONTWAIT)
+                                      : read(io->fd, buf, cap);
+}
+
 enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, size_t *got)
 {
     ssize_t n;
@@ -130,8 +140,7 @@ enum mu_rc mu_try_read(struct mu_io *io, void *buf, size_t cap, size_t *got)
         return MU_GONE;
     assert(cap > 0);
     do
-        n = (io->flags & MU_IO_SOCKET) ? recv(io->fd, buf, cap, MSG_DONTWAIT)
-                                       : read(io->fd, buf, cap);
+        n = read_once(io, buf, cap);
     while (n < 0 && errno == EINTR);
     if (MU_LIKELY(n > 0)) {
         *got = (size_t)n;
@@ -263,6 +272,7 @@ enum mu_rc mu_try_sendfile(struct mu_io *io, int file_fd, off_t *off, size_t n, 
         return MU_GONE;
     if (n == 0)
         return MU_OK;
+    mu_ahead_unblock(io);
     do
         moved = sendfile(io->fd, file_fd, off, n);
     while (moved < 0 && errno == EINTR);

@@ -8,8 +8,10 @@
  * live in a small epoll instance, with the level watches; while nothing else is waited for, an idle
  * child sleeps in epoll_wait on it. A paused listener may stay in there: a process that does not
  * wait takes no wake-up.
+ *
+ * A connection whose requests come one after the other is waited for in its read (ahead.c).
  */
-#include <engine/internal.h>
+#include <engine/ahead.h>
 
 #include <poll.h>
 #include <stdlib.h>
@@ -89,7 +91,7 @@ static void single_forget(struct mu_reactor *r, struct mu_io *io, bool is_closin
     if ((io->flags & (MU_IO_LISTEN | MU_IO_LEVEL)) && (io->flags & IN_EPOLL))
         epoll_ctl(r->single.listen_epfd, EPOLL_CTL_DEL, io->fd,
                   &(struct epoll_event){ .events = 0 });
-    (void)is_closing;
+    mu_ahead_forget(&r->single.ahead, io, is_closing);
     r->single.set[io->slot] = NULL;
     r->single.has_holes = true;
     io->flags &= (uint8_t) ~(MU_IO_REGISTERED | IN_EPOLL);
@@ -261,7 +263,7 @@ static void wait_poll(struct mu_reactor *r, int timeout_ms, bool with_listeners)
         *extra[1] = (struct pollfd){ .fd = s->listen_epfd, .events = POLLIN };
     }
     hits = poll(fds, n, timeout_ms);
-    mu_reactor_woke(r);
+    mu_ahead_note(&s->ahead, mu_reactor_woke(r), hits > 0);
     if (hits <= 0)
         return;
     if (extra[0] && extra[0]->revents) {
@@ -290,6 +292,8 @@ static void single_wait(struct mu_reactor *r, int timeout_ms)
 
     if (with_listeners && busy == 0)
         wait_epoll(r, timeout_ms, MU_IO_LISTEN | MU_IO_LEVEL, true);
+    else if (busy == 1 && !with_listeners && mu_ahead_may_wait(r, timeout_ms))
+        mu_ahead_wait(r);
     else
         wait_poll(r, timeout_ms, with_listeners);
 }

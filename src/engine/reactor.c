@@ -273,10 +273,13 @@ static void run_fibers(struct mu_reactor *r)
  * After the poller waited and before it hands out events, so that timers armed by callbacks start
  * from now.
  */
-void mu_reactor_woke(struct mu_reactor *r)
+int64_t mu_reactor_woke(struct mu_reactor *r)
 {
+    int64_t before = mu_now_ms();
+
     mu_clock_tick();
     r->left_wait_ns = coarse_ns();
+    return mu_now_ms() - before;
 }
 
 void mu_reactor_turn(struct mu_reactor *r, int64_t max_wait_ms)
@@ -298,6 +301,11 @@ void mu_reactor_run(struct mu_reactor *r)
 uint32_t mu_reactor_fibers(const struct mu_reactor *r)
 {
     return r->fibers_n;
+}
+
+bool mu_reactor_has_fibers(const struct mu_reactor *r)
+{
+    return r->fibers_n <= r->max_fibers / 4;
 }
 
 void mu_reactor_cancel_all(struct mu_reactor *r)

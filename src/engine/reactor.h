@@ -47,6 +47,8 @@ void mu_reactor_stop(struct mu_reactor *r);
 void mu_reactor_post(struct mu_reactor *r, struct mu_post *node);
 /** Fibers alive (running or parked). */
 uint32_t mu_reactor_fibers(const struct mu_reactor *r);
+/** Are most of the fibers there may be still to be had? What can do without one need not then. */
+bool mu_reactor_has_fibers(const struct mu_reactor *r);
 /** Cancel every fiber (shutdown); they return normally in the next turns. */
 void mu_reactor_cancel_all(struct mu_reactor *r);
 /**
@@ -79,6 +81,16 @@ void mu_listen_unwatch(struct mu_listen_watch *w);
  */
 MU_NODISCARD enum mu_rc mu_level_watch(struct mu_reactor *r, struct mu_io *io, int fd,
                                        void (*on_ready)(struct mu_io *io, unsigned events));
+
+/**
+ * Say where the next mu_try_read() of a watched stream socket will go, before its reactor waits.
+ * Nothing has to come of it. But a reactor that serves this connection alone may then wait in the
+ * read itself, which spares the other call; `buf` stays the caller's and valid until on_ready is
+ * called (which reads into it), io is closed or released, or another buffer (NULL: none) is named.
+ * Such a wait ends after a tenth of a second at the latest, so posts and watched descriptors, a
+ * stop request among them, are seen by then.
+ */
+void mu_io_expect(struct mu_io *io, void *buf, size_t cap);
 
 /**
  * The read buffer the reactor lends: `*cap` bytes (at least 16 KiB), from a free list. One is

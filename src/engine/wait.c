@@ -270,6 +270,12 @@ enum mu_rc mu_io_init_child(struct mu_io *io, pid_t pid)
     return fd < 0 ? MU_EIO : MU_OK;
 }
 
+void mu_io_expect(struct mu_io *io, void *buf, size_t cap)
+{
+    if (mu_tl.reactor->backend == MU_BACKEND_SINGLE)
+        mu_ahead_expect(mu_tl.reactor, io, buf, cap);
+}
+
 void mu_io_share(struct mu_io *io)
 {
     io->flags |= MU_IO_SHARED;

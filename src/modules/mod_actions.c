@@ -115,7 +115,6 @@ static enum mu_status choose(struct mu_req *r, const void *conf)
 
     if (r->handler.n && mu_req_has_handler(r, r->handler))
         return MU_STATUS_NONE;
-    r->methods_allowed |= c->methods;
     script = script_for_method(r, c);
     if (c->actions && name.n)
         a = mu_map_get(c->actions, name);

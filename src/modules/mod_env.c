@@ -1,7 +1,8 @@
 /* mod_env: SetEnv, PassEnv, UnsetEnv: variables for applications, log formats and conditions.
  *
- * Set among the first fix-ups, so what SetEnvIf found earlier gives way to SetEnv. UnsetEnv takes
- * away what an outer section, or an earlier line of the same one, has set.
+ * Set among the first fix-ups, behind what SetEnvIf found: conditions and logs see that one first,
+ * an application gets what SetEnv says, as in httpd. UnsetEnv takes away what an outer section, or
+ * an earlier line of the same one, has set.
  */
 #include <muster/module.h>
 #include <stdlib.h>
@@ -100,8 +101,10 @@ static enum mu_status fixup(struct mu_req *r, const void *conf)
 {
     const struct env_conf *c = conf;
 
-    for (uint32_t i = 0; i < c->vars.n; i++)
-        mu_req_env_set(r, c->vars.v[i].name, c->vars.v[i].value);
+    for (uint32_t i = 0; i < c->vars.n; i++) {
+        if (mu_headers_add(r->arena, &r->env, c->vars.v[i].name, c->vars.v[i].value) != MU_OK)
+            return MU_503_SERVICE_UNAVAILABLE;
+    }
     return MU_STATUS_NONE;
 }
 

@@ -1,8 +1,8 @@
 /* mod_setenvif: SetEnvIf, BrowserMatch and their kin: variables by what a request looks like.
  *
  * What stands at server level acts when the request has been read, what stands in sections when the
- * file is known. Inner lines act before outer ones, as in httpd. Of lines in a row that look at the
- * same thing the first one's look counts for all of them.
+ * file is known; outer lines before inner ones. Of lines in a row that look at the same thing the
+ * first one's look counts for all of them, as in httpd.
  */
 #include <muster/module.h>
 
@@ -164,12 +164,12 @@ static enum mu_rc set_browser(struct mu_cmd *cmd, void *conf, const struct mu_st
     return l->regex ? add(cmd, conf, l, args + 1, n - 1) : MU_BAD;
 }
 
-static enum mu_rc join(struct mu_arena *a, const struct lines *over, const struct lines *base,
+static enum mu_rc join(struct mu_arena *a, const struct lines *base, const struct lines *over,
                        struct lines *out)
 {
-    *out = *over;
-    for (size_t i = 0; i < base->n; i++) {
-        if (push(a, out, base->v[i]) != MU_OK)
+    *out = *base;
+    for (size_t i = 0; i < over->n; i++) {
+        if (push(a, out, over->v[i]) != MU_OK)
             return MU_NOMEM;
     }
     return MU_OK;
@@ -180,9 +180,9 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
     const struct setenvif_conf *b = base, *o = over;
     struct setenvif_conf *c = out;
 
-    if (join(a, &o->server, &b->server, &c->server) != MU_OK)
+    if (join(a, &b->server, &o->server, &c->server) != MU_OK)
         return MU_NOMEM;
-    return join(a, &o->dir, &b->dir, &c->dir);
+    return join(a, &b->dir, &o->dir, &c->dir);
 }
 
 /* ---- requests ---- */

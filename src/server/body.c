@@ -338,7 +338,7 @@ enum mu_rc mu_body_drop(struct mu_req *r)
 
     if (!has_body(r) || x->collected)
         return MU_OK;
-    if (!x->ops->body_try_read)
+    if (!x->ops->body_try_read || mu_reactor_has_fibers(x->host->reactor))
         return mu_body_discard(r);
     mu_call_home(drop_call, &c);
     return c.rc == MU_EOF || c.rc == MU_AGAIN ? MU_OK : c.rc;

@@ -68,6 +68,8 @@ struct mu_core_conf {
     int64_t max_redirects, max_subrequests; /**< LimitInternalRecursion 10 10 */
     struct mu_str error_log, error_log_format;
 
+    int64_t head_memory; /**< RequestHeadMemory 64M: of unfinished heads, of a child; 0: no limit */
+
     /* Process-wide: the file cache. */
     int64_t open_files;       /**< OpenFileCache 1000: descriptors and entries of a child */
     int64_t content_size;     /**< ContentCacheSize 16M: bytes of small files of a child */

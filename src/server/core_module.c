@@ -123,6 +123,9 @@ static const struct mu_directive directives[] = {
     MU_DIR_CALL("RegexDefaultOptions", MU_IN_GLOBAL, 1, -1, mu_core_set_regex_options,
                 "Options of the regular expressions behind this line"),
 
+    MU_DIR_CUSTOM("RequestHeadMemory", C, head_memory, MU_IN_GLOBAL, 1, 1, mu_core_set_size,
+                  "Bytes of unfinished request heads a child process keeps; 0: no limit"),
+
     /* The file cache: Muster's own. */
     MU_DIR_INT("OpenFileCache", C, open_files, MU_IN_GLOBAL, 0, 1 << 20,
                "Files a child process remembers; 0 switches the cache off"),
@@ -216,6 +219,7 @@ static void init(void *conf)
         .max_subrequests = 10,
         .error_log = MU_S("logs/error_log"),
         .open_files = 1000,
+        .head_memory = 64 << 20,
         .content_size = 16 << 20,
         .content_max_file = 64 << 10,
         .options = MU_OPT_SYMLINKS,

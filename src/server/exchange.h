@@ -174,9 +174,10 @@ const struct mu_vhost *mu_conn_vhost(struct mu_conn *c);
  */
 MU_MAY_SUSPEND void mu_body_collect(struct mu_req *r);
 /**
- * Nobody is going to read the request's body: what has arrived of it is checked, the rest is
- * skipped by the protocol behind the answer, as far as that is worth it.
- * Returns: MU_OK; MU_LIMIT, MU_BAD, MU_GONE as mu_body_read.
+ * Nobody is going to read the request's body: it is read and dropped first, so that one that is
+ * broken or too large is answered as such. When fibers run short only what has arrived is looked at;
+ * the rest is skipped by the protocol behind the answer, as far as that is worth it.
+ * Returns: MU_OK; MU_TIMEOUT, MU_LIMIT, MU_BAD, MU_GONE as mu_body_read.
  */
 MU_MAY_SUSPEND enum mu_rc mu_body_drop(struct mu_req *r);
 /** Wanted by the answer or by policy: this connection closes after x. */

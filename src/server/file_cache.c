@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 enum {
-    BUCKETS = 1024, /**< a power of two */
+    BUCKETS_MIN = 64, /**< of a table, powers of two: as many as OpenFileCache, within these */
+    BUCKETS_MAX = 1 << 20,
     UNUSED_MS =
         60 *
         /** an entry nobody asked for is dropped after that, so deleted files do not linger */
@@ -35,7 +36,8 @@ struct cache {
     uint32_t epoch;
     uint32_t lookups;
     struct mu_list lru; /**< most recently used first */
-    struct mu_file_entry *buckets[BUCKETS];
+    size_t mask;        /**< number of buckets - 1 */
+    struct mu_file_entry **buckets;
 };
 
 /* Limits and sums of the process. All relaxed: each is a bound of its own, nothing is published
@@ -93,9 +95,14 @@ static void entry_unref_deferred(void *arg)
     entry_unref(arg);
 }
 
+static struct mu_file_entry **bucket_of(const struct cache *c, uint64_t hash)
+{
+    return &c->buckets[hash & c->mask];
+}
+
 static void entry_unlink(struct cache *c, struct mu_file_entry *e)
 {
-    struct mu_file_entry **p = &c->buckets[e->hash & (BUCKETS - 1)];
+    struct mu_file_entry **p = bucket_of(c, e->hash);
 
     while (*p != e)
         p = &(*p)->chain;
@@ -113,9 +120,31 @@ static void cache_clear(struct cache *c)
 
 static void own_free(void *arg)
 {
-    cache_clear(arg);
-    free(arg);
+    struct cache *c = arg;
+
+    cache_clear(c);
+    free(c->buckets);
+    free(c);
     own = NULL;
+}
+
+/* An empty table of the size that the limits ask for. False: out of memory, the old one stays. */
+static bool table_make(struct cache *c)
+{
+    size_t n = BUCKETS_MIN;
+    struct mu_file_entry **v;
+
+    while (n < get(&max_entries) && n < BUCKETS_MAX)
+        n *= 2;
+    if (c->buckets && n == c->mask + 1)
+        return true;
+    v = calloc(n, sizeof(struct mu_file_entry *));
+    if (!v)
+        return c->buckets != NULL;
+    free(c->buckets);
+    c->buckets = v;
+    c->mask = n - 1;
+    return true;
 }
 
 static void own_key_make(void)
@@ -133,7 +162,8 @@ static struct cache *cache_make(void)
     if (!c)
         return NULL;
     mu_list_init(&c->lru);
-    if (get(&max_entries) == 0 || pthread_setspecific(own_key, c) != 0) {
+    if (get(&max_entries) == 0 || !table_make(c) || pthread_setspecific(own_key, c) != 0) {
+        free(c->buckets);
         free(c);
         return NULL;
     }
@@ -155,6 +185,7 @@ static struct cache *cache_get(void)
         return NULL;
     if (MU_UNLIKELY(c->epoch != now)) {
         cache_clear(c);
+        (void)table_make(c);
         c->epoch = now;
     }
     return c;
@@ -266,7 +297,7 @@ struct mu_file_entry *mu_file_find(const struct mu_vhost *v, struct mu_str filen
     if (MU_UNLIKELY(++c->lookups % SWEEP_EVERY == 0))
         sweep(c, now);
     hash = key_hash(v, filename);
-    for (e = c->buckets[hash & (BUCKETS - 1)]; e; e = e->chain) {
+    for (e = *bucket_of(c, hash); e; e = e->chain) {
         if (e->hash == hash && e->vhost == v && mu_str_eq(e->filename, filename))
             break;
     }
@@ -307,7 +338,7 @@ struct mu_file_entry *mu_file_insert(const struct mu_vhost *v, struct mu_str fil
                                      const struct mu_finfo *fi)
 {
     struct cache *c = cache_get();
-    struct mu_file_entry *e;
+    struct mu_file_entry *e, **at;
     char *name;
 
     if (!c || !make_room(c, &sum_entries, 1, &max_entries))
@@ -333,8 +364,9 @@ struct mu_file_entry *mu_file_insert(const struct mu_vhost *v, struct mu_str fil
         .fd = -1,
     };
     e->checked_ms = e->used_ms;
-    e->chain = c->buckets[e->hash & (BUCKETS - 1)];
-    c->buckets[e->hash & (BUCKETS - 1)] = e;
+    at = bucket_of(c, e->hash);
+    e->chain = *at;
+    *at = e;
     mu_list_prepend(&c->lru, &e->lru);
     return e;
 }

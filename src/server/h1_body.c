@@ -6,9 +6,6 @@
  */
 #include <server/h1_conn.h>
 
-#include <base/fault.h>
-#include <stdlib.h>
-
 enum {
     AREA_MIN = 2048,       /* what chunked reading wants behind the head */
     AREA_SIZE = 16 * 1024, /* and what it gets elsewhere when that is not there */
@@ -303,20 +300,13 @@ bool mu_h1_body_end(struct mu_h1_exchange *x)
         return true;
     assert(h->start == h->n);
     if (n > h->cap) {
-        char *p = mu_alloc_fails() ? NULL : malloc(n);
-
-        if (!p)
+        if (!mu_h1_buf_set(x->x.conn, b->area + b->area_start, n, n))
             return false;
-        memcpy(p, b->area + b->area_start, n);
-        mu_h1_drop_buf(x->x.conn);
-        h->buf = p;
-        h->buf_kind = MU_H1_HEAP;
-        h->cap = n;
     } else {
         memmove(h->buf, b->area + b->area_start, n);
+        h->start = 0;
+        h->n = n;
     }
-    h->start = 0;
-    h->n = n;
     b->area = NULL;
     return true;
 }

@@ -1,6 +1,6 @@
 /*
- * HTTP/1 on a connection: what h1_conn.c, h1_read.c, h1_body.c, h1_skip.c, h1_head.c, h1_sink.c,
- * h1_send.c, h1_keep.c, h1_lend.c and linger.c share.
+ * HTTP/1 on a connection: what h1_conn.c, h1_buf.c, h1_read.c, h1_body.c, h1_skip.c, h1_head.c,
+ * h1_sink.c, h1_send.c, h1_keep.c, h1_lend.c and linger.c share.
  */
 #ifndef MU_SERVER_H1_CONN_H
 #define MU_SERVER_H1_CONN_H
@@ -112,12 +112,24 @@ enum mu_h1_got mu_h1_next(struct mu_conn *c);
  * closed.
  */
 enum mu_h1_got mu_h1_refuse_head(struct mu_conn *c, enum mu_status status, const char *why);
+/** Milliseconds until the present head is too late; <= 0: it is. */
+int64_t mu_h1_head_ms_left(struct mu_conn *c);
+
+/* h1_buf.c */
+
+/** A head ends here, even where LimitRequestFields is 0. */
+enum { MU_H1_HEAD_MAX = 1024 * 1024 };
+
 /** Make room for a read behind the bytes there are. False: too many, or out of memory. */
 bool mu_h1_make_room(struct mu_conn *c);
 /** Drop the input buffer. */
 void mu_h1_drop_buf(struct mu_conn *c);
-/** Milliseconds until the present head is too late; <= 0: it is. */
-int64_t mu_h1_head_ms_left(struct mu_conn *c);
+/** Move the unused input to a buffer of its own of `cap` bytes. False: out of memory. */
+bool mu_h1_buf_to_heap(struct mu_conn *c, size_t cap);
+/** Let `n` bytes from elsewhere be the input, in a buffer of `cap` bytes. False: out of memory. */
+bool mu_h1_buf_set(struct mu_conn *c, const char *in, uint32_t n, size_t cap);
+/** May c keep `cap` bytes of an unfinished head? False: all together keep too many (logged). */
+bool mu_h1_buf_may_grow(struct mu_conn *c, size_t cap);
 
 /* h1_body.c */
 

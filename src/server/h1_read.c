@@ -1,18 +1,11 @@
 /*
- * h1_read: from bytes to a request head. Reading uses a buffer lent by the reactor. A head that is
- * complete is parsed where it lies, and the exchange keeps the buffer while it runs; one that is
- * not moves to the heap, sized to need, and the lent buffer goes back, so that thousands of
- * dribbling clients cost little. An idle connection holds nothing.
+ * h1_read: from bytes to a request head. A head that is complete is parsed where it lies, and the
+ * exchange keeps the buffer while it runs; one that is not is kept as small as it is until more
+ * comes. An idle connection holds nothing.
  */
 #include <server/h1_conn.h>
 
-#include <base/fault.h>
-#include <stdlib.h>
-
-enum {
-    HEAD_ROUND = 256,       /* a partial head's allocation is a multiple of it */
-    HEAD_MAX = 1024 * 1024, /* LimitRequestFields 0 has an end, too */
-};
+enum { HEAD_ROUND = 256 /* a partial head's allocation is a multiple of it */ };
 
 static const struct mu_exchange_ops h1_ops = {
     .write = mu_h1_write,
@@ -22,75 +15,6 @@ static const struct mu_exchange_ops h1_ops = {
     .lend = mu_h1_lend,
     .take_back = mu_h1_take_back,
 };
-
-void mu_h1_drop_buf(struct mu_conn *c)
-{
-    struct mu_h1 *h = mu_h1_of(c);
-
-    if (h->buf_kind == MU_H1_LENT)
-        mu_reactor_buf_give_back(c->host->reactor, h->buf);
-    else
-        free(h->buf);
-    h->buf = NULL;
-    h->buf_kind = MU_H1_NO_BUF;
-    h->cap = h->start = h->n = 0;
-}
-
-/** Move the unused input to a heap buffer of `cap` bytes. */
-static bool to_heap(struct mu_conn *c, size_t cap)
-{
-    struct mu_h1 *h = mu_h1_of(c);
-    uint32_t n = h->n - h->start;
-    char *p = mu_alloc_fails() ? NULL : malloc(cap);
-
-    if (!p)
-        return false;
-    memcpy(p, h->buf + h->start, n);
-    mu_h1_drop_buf(c);
-    h->buf = p;
-    h->buf_kind = MU_H1_HEAP;
-    h->cap = (uint32_t)cap;
-    h->n = n;
-    return true;
-}
-
-/** Take the reactor's buffer, with what a smaller one of our own holds. */
-static bool to_lent(struct mu_conn *c)
-{
-    struct mu_h1 *h = mu_h1_of(c);
-    uint32_t n = h->n - h->start;
-    size_t cap;
-    char *p = mu_reactor_buf_borrow(c->host->reactor, &cap);
-
-    if (!p)
-        return false;
-    assert(n < cap);
-    if (n > 0)
-        memcpy(p, h->buf + h->start, n);
-    mu_h1_drop_buf(c);
-    h->buf = p;
-    h->buf_kind = MU_H1_LENT;
-    h->cap = (uint32_t)cap;
-    h->n = n;
-    return true;
-}
-
-bool mu_h1_make_room(struct mu_conn *c)
-{
-    struct mu_h1 *h = mu_h1_of(c);
-    uint32_t n = h->n - h->start;
-
-    if (h->buf_kind != MU_H1_LENT && n < 8 * 1024)
-        return to_lent(c);
-    if (h->start > 0 && h->cap - h->n < h->cap / 2) {
-        memmove(h->buf, h->buf + h->start, n);
-        h->start = 0;
-        h->n = n;
-    }
-    if (h->n < h->cap)
-        return true;
-    return h->cap < HEAD_MAX && to_heap(c, (size_t)h->cap * 2);
-}
 
 int64_t mu_h1_head_ms_left(struct mu_conn *c)
 {
@@ -103,6 +27,12 @@ int64_t mu_h1_head_ms_left(struct mu_conn *c)
     return h->since_ms + limit - mu_now_ms();
 }
 
+/** Where a thread has one connection, that keeps the buffer, and may wait in reading into it. */
+static bool expects_here(struct mu_conn *c)
+{
+    return c->host->is_single && !c->stream.ops && mu_h1_of(c)->buf_kind == MU_H1_LENT;
+}
+
 /** Nothing more to read now: keep as little as possible and let the reactor go on. */
 static enum mu_h1_got park(struct mu_conn *c)
 {
@@ -111,11 +41,18 @@ static enum mu_h1_got park(struct mu_conn *c)
     int64_t ms;
 
     if (n == 0) {
-        mu_h1_drop_buf(c);
+        if (expects_here(c))
+            h->start = h->n = 0;
+        else
+            mu_h1_drop_buf(c);
         h->state = c->keepalives > 0 ? MU_H1_IDLE : MU_H1_HEAD;
     } else {
-        if (h->buf_kind == MU_H1_LENT &&
-            !to_heap(c, (n + HEAD_ROUND - 1) / HEAD_ROUND * HEAD_ROUND))
+        size_t cap = (n + HEAD_ROUND - 1) / HEAD_ROUND * HEAD_ROUND;
+
+        if (!mu_h1_buf_may_grow(c, cap))
+            return mu_h1_refuse_head(c, MU_503_SERVICE_UNAVAILABLE,
+                                     "too many bytes of unfinished request heads");
+        if (h->buf_kind == MU_H1_LENT && !mu_h1_buf_to_heap(c, cap))
             goto fail;
         h->state = MU_H1_HEAD;
         if (h->since_ms == 0) /* on a new connection a head's time begins with the connection */
@@ -123,6 +60,8 @@ static enum mu_h1_got park(struct mu_conn *c)
     }
     if (!mu_conn_watch(c))
         goto fail;
+    if (n == 0 && h->buf)
+        mu_io_expect(&c->stream.io, h->buf, h->cap);
     if (h->state == MU_H1_IDLE) {
         ms = h->keepalive_ms;
         mu_conn_count(c, MU_CONN_KEEPALIVE, 'K');
@@ -287,7 +226,7 @@ enum mu_h1_got mu_h1_next(struct mu_conn *c)
         if (!(c->stream.io.ready & (MU_READABLE | MU_HANGUP)))
             return park(c);
         if (!mu_h1_make_room(c)) {
-            if (h->cap >= HEAD_MAX)
+            if (h->cap >= MU_H1_HEAD_MAX)
                 return mu_h1_refuse_head(c, MU_431_REQUEST_HEADER_FIELDS_TOO_LARGE,
                                          "head too large");
             break;

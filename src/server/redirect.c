@@ -45,17 +45,11 @@ static void env_rename(struct mu_req *r, struct mu_req *n)
                        r->env.v[i].value);
 }
 
+/* REDIRECT_URL and its kin are for applications alone and are made with their environment. */
 static void env_redirect(struct mu_req *r, struct mu_req *n)
 {
-    struct mu_str url = r->path;
-
     env_rename(r, n);
-    if (mu_core_req(r)->phases->core->qualify_redirect)
-        url = mu_req_url(r, mu_uri_encode_path(r->arena, url));
     mu_req_env_set(n, MU_S("REDIRECT_STATUS"), mu_fmt(n->arena, "%d", (int)r->status));
-    mu_req_env_set(n, MU_S("REDIRECT_URL"), url);
-    if (r->query.p)
-        mu_req_env_set(n, MU_S("REDIRECT_QUERY_STRING"), r->query);
 }
 
 /* The path of a redirect is somebody's text: it is made as clean as a client's. */

@@ -11,7 +11,10 @@
 #include <http/multipart.h>
 #include <muster/clock.h>
 #include <muster/str.h>
+#include <muster/wait.h>
 #include <sys/random.h>
+
+enum { WINDOW = 64 * 1024 /* read and sent at once where sendfile is switched off */ };
 
 void mu_resp_type(struct mu_req *r, struct mu_str type)
 {
@@ -160,6 +163,56 @@ static struct mu_str make_boundary(struct mu_req *r)
     return mu_str_n(text, MU_BOUNDARY_LEN);
 }
 
+/* EnableSendfile Off: a file goes through memory, window by window. */
+static enum mu_rc send_by_reading(struct mu_req *r, const struct mu_chunk *file, char *window)
+{
+    uint64_t at = 0;
+    enum mu_rc rc = MU_OK;
+
+    while (at < file->len && rc == MU_OK) {
+        size_t n = file->len - at < WINDOW ? (size_t)(file->len - at) : WINDOW, got = 0;
+        struct mu_chunk chunk = { .kind = MU_CHUNK_MEM, .fd = -1 };
+
+        rc = mu_file_pread(file->fd, window, n, (off_t)(file->off + at), &got);
+        chunk.mem = mu_str_n(window, got);
+        if (rc == MU_OK)
+            rc = mu_resp_chunks(r, &chunk, 1, false);
+        at += got;
+    }
+    return rc;
+}
+
+static bool has_file(const struct mu_chunk *chunks, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (chunks[i].kind == MU_CHUNK_FILE && chunks[i].len > 0)
+            return true;
+    }
+    return false;
+}
+
+/* The whole body of an answer. */
+static void deliver(struct mu_req *r, const struct mu_chunk *chunks, size_t n)
+{
+    enum mu_rc rc;
+    char *window;
+
+    if (MU_LIKELY(mu_core_req(r)->phases->core->enable_sendfile) || r->is_head ||
+        !has_file(chunks, n)) {
+        (void)!mu_resp_chunks(r, chunks, n, true);
+        return;
+    }
+    window = mu_arena_alloc(r->arena, WINDOW);
+    rc = window ? MU_OK : MU_NOMEM;
+    for (size_t i = 0; i < n && rc == MU_OK; i++)
+        rc = chunks[i].kind == MU_CHUNK_FILE ? send_by_reading(r, &chunks[i], window)
+                                             : mu_resp_chunks(r, &chunks[i], 1, false);
+    if (rc == MU_OK)
+        (void)!mu_resp_chunks(r, NULL, 0, true);
+    else
+        (void)mu_resp_abort(r); /* cut short or unreadable: nobody must take it for the whole */
+}
+
 /* Heads and bodies in turn, and the end. */
 static enum mu_status send_parts(struct mu_req *r, const struct mu_body_source *src,
                                  const struct mu_range *ranges, size_t n)
@@ -190,7 +243,7 @@ static enum mu_status send_parts(struct mu_req *r, const struct mu_body_source *
         return MU_503_SERVICE_UNAVAILABLE;
     r->status = MU_206_PARTIAL_CONTENT;
     r->content_length = (int64_t)(total + text.n);
-    (void)!mu_resp_chunks(r, chunks, 2 * n + 1, true);
+    deliver(r, chunks, 2 * n + 1);
     return r->status;
 }
 
@@ -205,7 +258,7 @@ static enum mu_status send_range(struct mu_req *r, const struct mu_body_source *
     mu_resp_set(r, MU_S("Content-Range"), text);
     r->status = MU_206_PARTIAL_CONTENT;
     r->content_length = (int64_t)(range->last - range->first + 1);
-    (void)!mu_resp_chunks(r, &chunk, 1, true);
+    deliver(r, &chunk, 1);
     return r->status;
 }
 
@@ -214,7 +267,7 @@ static enum mu_status send_whole(struct mu_req *r, const struct mu_body_source *
     struct mu_chunk chunk = piece(src, 0, src->len);
 
     r->content_length = (int64_t)src->len;
-    (void)!mu_resp_chunks(r, &chunk, src->len ? 1 : 0, true);
+    deliver(r, &chunk, src->len ? 1 : 0);
     return r->status;
 }
 

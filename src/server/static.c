@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 enum {
-    WINDOW = 64 * 1024, /**< read and sent at once where sendfile is switched off */
     /**
      * Time stamps come from a clock that ticks every few milliseconds: a younger file may change
      * unseen.
@@ -159,41 +158,6 @@ static enum mu_status find_source(struct mu_req *r, struct mu_body_source *src)
     return mu_defer_close(r->arena, fd) == MU_OK ? MU_STATUS_NONE : MU_503_SERVICE_UNAVAILABLE;
 }
 
-/* EnableSendfile Off: through memory, window by window. */
-static enum mu_status send_by_reading(struct mu_req *r, const struct mu_body_source *src)
-{
-    char *window = mu_arena_alloc(r->arena, WINDOW);
-    uint64_t off = 0;
-    enum mu_rc rc = MU_OK;
-
-    if (!window)
-        return MU_503_SERVICE_UNAVAILABLE;
-    r->content_length = (int64_t)src->len;
-    while (off < src->len && rc == MU_OK) {
-        size_t n = src->len - off < WINDOW ? (size_t)(src->len - off) : WINDOW, got = 0;
-        struct mu_chunk chunk = { .kind = MU_CHUNK_MEM, .fd = -1 };
-
-        rc = mu_file_pread(src->fd, window, n, (off_t)off, &got);
-        chunk.mem = mu_str_n(window, got);
-        if (rc == MU_OK)
-            rc = mu_resp_chunks(r, &chunk, 1, false);
-        off += got;
-    }
-    if (rc != MU_OK) { /* cut short or unreadable: the client must not take it for the whole */
-        mu_exchange_close_after(mu_exchange_of(r));
-        mu_exchange_of(r)->is_aborted = true;
-        return r->status;
-    }
-    (void)!mu_resp_chunks(r, NULL, 0, true);
-    return r->status;
-}
-
-static bool sends_by_reading(const struct mu_req *r, const struct mu_body_source *src)
-{
-    return !src->mem.p && !mu_core_req(r)->phases->core->enable_sendfile && !r->is_head &&
-           src->len > 0 && !(r->in.seen >> MU_H_RANGE & 1);
-}
-
 static enum mu_status check_file(struct mu_req *r)
 {
     if (r->finfo.type == MU_FT_REG &&
@@ -218,8 +182,6 @@ enum mu_status mu_static_send(struct mu_req *r, const struct mu_body_source *src
     status = mu_req_conditions(r);
     if (status != MU_STATUS_NONE)
         return mu_resp_empty(r, status);
-    if (MU_UNLIKELY(sends_by_reading(r, src)))
-        return send_by_reading(r, src);
     return mu_resp_source(r, src);
 }
 

@@ -41,11 +41,22 @@ def ini_text(folder, opcache, settings):
     return "\n".join(lines + ['%s = "%s"' % item for item in values.items()]) + "\n"
 
 
-def prepare(make, config="", files=None, opcache=True, load=LOAD, **settings):
+def sanitizer_env(options):
+    """Options for the sanitizers of a sanitized server, beside those that are set already."""
+    return {name: ":".join(filter(None, [os.environ.get(name), options])) for name in ("ASAN_OPTIONS", "TSAN_OPTIONS")}
+
+
+# A crash is to be the kernel's, and no finding.
+MAY_CRASH = sanitizer_env("handle_segv=0")
+# What is freed is given back at once, so that memory can be counted; PHP's own pools are none, so that leaks are seen.
+FRUGAL = {**sanitizer_env("quarantine_size_mb=0:thread_local_quarantine_size_kb=0"), "USE_ZEND_ALLOC": "0"}
+
+
+def prepare(make, config="", files=None, opcache=True, load=LOAD, env=None, **settings):
     """A Server that is not started; a script is what follows <?php."""
     scripts = {name: "<?php " + text if name.endswith(".php") and not text.startswith("<") else text
                for name, text in (files or {}).items()}
-    server = make(load + config, files=scripts, mpm="prefork", env={"PHP_INI_SCAN_DIR": ""})
+    server = make(load + config, files=scripts, mpm="prefork", env={"PHP_INI_SCAN_DIR": "", **(env or {})})
     os.mkdir(server.path("tmp"))
     os.chmod(server.path("tmp"), 0o1777)
     server.write("conf/php.ini", ini_text(server.path("tmp"), opcache, settings))

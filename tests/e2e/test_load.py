@@ -282,23 +282,56 @@ def test_more_handlers_than_max_fibers(serve):
 
 @needs_event
 def test_slow_bodies_that_nobody_wants_hold_no_fibers(serve):
-    """Each client has its answer before its body is there, and its next request is served behind it."""
-    server = serve(PARK + ONE_CHILD + "ListenerThreads 1\nTimeOut 3600\nRequestReadTimeout header=0 body=0\nMaxFibers 10\n")
+    """While there are fibers a file waits for the body that came with its request, as in httpd. When they run short each
+    client has its answer before its body is there, and its next request is served behind it."""
+    server = serve(PARK + ONE_CHILD + "ListenerThreads 1\nTimeOut 3600\nRequestReadTimeout header=0 body=0\nMaxFibers 8\n")
     sized = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegin"
     chunked = b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\nbegin"
-    missing = b"POST /missing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegin"
     with contextlib.ExitStack() as stack:
+        connections(server, stack, 4, b"GET /park HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until("all wait", lambda: number_at(server, "/parked") == 4)
         slow = [(s, end) for first, end in ((sized, b""), (chunked, b"\r\n0\r\n\r\n"))
                 for s in connections(server, stack, SLOW // 2, first)]
         for s, _ in slow:
             answer(s)
-        for s in connections(server, stack, 20, missing):
+        for s in connections(server, stack, 20, sized.replace(b"/", b"/missing", 1)):
             assert s.recv(15) == b"HTTP/1.1 404 No"
-        assert number_at(server, "/parked") == 0
+        assert number_at(server, "/parked") == 4
         for s, end in slow[::50]:
             s.sendall(b"x" * 995 + end)
             ask(s)
         assert all(is_silent(s) for s, _ in slow)
+
+
+@needs_event
+def test_slow_bodies_for_files_leave_fibers_to_others(serve):
+    server = serve(PARK + ONE_CHILD + "ListenerThreads 1\nTimeOut 3600\nRequestReadTimeout header=0 body=0\nMaxFibers 8\n")
+    with contextlib.ExitStack() as stack:
+        slow = connections(server, stack, SLOW, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(20):
+            assert server.get("/").body == b"hello\n"
+        for s in slow:
+            s.sendall(b"x" * 1000)
+            answer(s)
+
+
+@needs_event
+def test_unfinished_heads_do_not_fill_the_memory(serve):
+    """Above RequestHeadMemory the heads that go on growing are refused; who says little is served."""
+    server = serve(ONE_CHILD + "ListenerThreads 1\nTimeOut 3600\nRequestReadTimeout header=0 body=0\nRequestHeadMemory 100K\n")
+    with contextlib.ExitStack() as stack:
+        dribbling = connections(server, stack, 50, b"GET / HTTP/1.1\r\nX: y\r\n")
+        growing = connections(server, stack, 100, b"GET / HTTP/1.1\r\nX: " + b"y" * 4000)
+        wait_until("the log says why", lambda: "RequestHeadMemory is 102400" in server.error_log())
+        assert server.get("/", {"X": "y" * 4000}).body == b"hello\n"
+        for s in dribbling:
+            s.sendall(b"Host: x\r\n\r\n")
+            answer(s)
+        for s in growing[-50:]:
+            assert s.recv(12) == b"HTTP/1.1 503"
+        growing[0].sendall(b"\r\nHost: x\r\n\r\n")
+        answer(growing[0])
+        assert server.error_log().count("MU0542") == 1
 
 
 # What is left

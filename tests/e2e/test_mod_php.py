@@ -367,6 +367,16 @@ def test_implicit_flush_and_compression(site):
     assert packed.headers["Content-Encoding"] == "gzip" and len(packed.body) < 1000
 
 
+def test_fibers_and_deep_recursion(site):
+    """PHP's own fibers have stacks of their own, from which output may wait; recursion has as much stack as in httpd's main thread."""
+    s = site({"f.php": "$f = new Fiber(function () { for ($i = 0; $i < 200; $i++) { echo str_repeat(chr(97 + $i % 26), 50000); Fiber::suspend(); } });"
+                       "$f->start(); while (!$f->isTerminated()) $f->resume();",
+              "r.php": "function f($n) { return $n ? array_map('f', [$n - 1])[0] + 1 : 0; } echo f(8000);"}, memory_limit="256M")
+    answer = s.get("/f.php")
+    assert answer.body == b"".join(bytes([97 + i % 26]) * 50000 for i in range(200))
+    assert s.get("/r.php").body == b"8000"
+
+
 def test_bad_fields_split_nothing(site):
     s = site({"a.php": "header(\"X-A: 1\\r\\nX-Evil: 1\"); header('Foo bar: x'); header('Transfer-Encoding: chunked'); header('Content-Length: 1'); "
                        "header('X-Good: 1'); echo 'abc';"})

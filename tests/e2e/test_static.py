@@ -38,6 +38,7 @@ def test_large_file(serve):
 def test_without_sendfile(serve):
     server = serve("EnableSendfile Off", files={"big": BIG})
     assert server.get("/big").body == BIG
+    assert server.get("/big", {"Range": "bytes=5-"}).body == BIG[5:]
 
 
 def test_changes_are_seen_at_once(serve):

@@ -8,7 +8,6 @@
  */
 #include "php.h"
 
-
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,12 +57,23 @@ static void add_number(struct line *l, long v, int digits)
     add(l, text + at);
 }
 
+static long days_of_year(long year)
+{
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 366 : 365;
+}
+
+static long days_of_month(long year, long month)
+{
+    static const long days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+
+    return days[month] + (month == 1 && days_of_year(year) == 366 ? 1 : 0);
+}
+
 /* "[Fri Nov 21 14:44:52.123456 2025]": localtime() is not for signal handlers. */
 static void add_time(struct line *l)
 {
     static const char days[] = "Thu\0Fri\0Sat\0Sun\0Mon\0Tue\0Wed";
     static const char months[] = "Jan\0Feb\0Mar\0Apr\0May\0Jun\0Jul\0Aug\0Sep\0Oct\0Nov\0Dec";
-    static const int lengths[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
     struct timespec now;
     long second, day, left, year = 1970, month = 0;
 
@@ -71,17 +81,10 @@ static void add_time(struct line *l)
     second = (long)now.tv_sec + utc_offset_s;
     day = left = second / 86400;
     second %= 86400;
-    for (long n; n = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 366 : 365, left >= n;) {
-        left -= n;
-        year++;
-    }
-    for (long n; month < 11; month++) {
-        n = lengths[month] +
-            (month == 1 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 1 : 0);
-        if (left < n)
-            break;
-        left -= n;
-    }
+    for (; left >= days_of_year(year); year++)
+        left -= days_of_year(year);
+    for (; left >= days_of_month(year, month); month++)
+        left -= days_of_month(year, month);
     add(l, "[");
     add(l, days + day % 7 * 4);
     add(l, " ");

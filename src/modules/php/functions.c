@@ -198,14 +198,16 @@ PHP_FUNCTION(virtual)
     ZEND_PARSE_PARAMETERS_END();
     sub = r ? look_up(r, uri) : NULL;
     if (!sub || sub->status != MU_200_OK) {
-        php_error_docref(NULL, E_WARNING, "Unable to include '%s' - error finding URI", ZSTR_VAL(uri));
+        php_error_docref(NULL, E_WARNING, "Unable to include '%s' - error finding URI",
+                         ZSTR_VAL(uri));
         RETURN_FALSE;
     }
     if (mu_php_serves(sub)) {
-        php_error_docref(NULL, E_WARNING,
-                         "Unable to include '%s' - it is a PHP page, and PHP serves one request at a "
-                         "time in a process; include its file instead",
-                         ZSTR_VAL(uri));
+        php_error_docref(
+            NULL, E_WARNING,
+            "Unable to include '%s' - it is a PHP page, and PHP serves one request at a "
+            "time in a process; include its file instead",
+            ZSTR_VAL(uri));
         RETURN_FALSE;
     }
     php_output_end_all();
@@ -262,6 +264,7 @@ PHP_FUNCTION(apache_lookup_uri)
 /* ---- tables ---- */
 
 /* clang-format off */
+/* cppcheck-suppress unknownMacro ; it does not see PHP's headers */
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_MASK_EX(arg_version, 0, 0, MAY_BE_STRING | MAY_BE_FALSE)
 ZEND_END_ARG_INFO()
 

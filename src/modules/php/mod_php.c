@@ -100,8 +100,9 @@ static enum mu_rc set_ini(struct mu_cmd *cmd, void *conf, const struct mu_str *a
     if (!c->ini.p)
         return mu_cmd_error(cmd, "out of memory");
     if (stat(c->ini.p, &st) != 0)
-        return mu_cmd_error(cmd, "PHPINIDir: found '%.*s', which is not there; name the folder of php.ini",
-                            MU_FMT(c->ini));
+        return mu_cmd_error(
+            cmd, "PHPINIDir: found '%.*s', which is not there; name the folder of php.ini",
+            MU_FMT(c->ini));
     return MU_OK;
 }
 

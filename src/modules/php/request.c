@@ -202,6 +202,7 @@ static bool serve(struct mu_php_call *c, bool is_source)
         run(c, is_source);
         note_memory(c->r);
     } else {
+        c->is_head_made = true; /* what PHP has to say of it is not the answer */
         zend_try
         {
             php_output_discard_all();
@@ -257,10 +258,11 @@ enum mu_status mu_php_answer(struct mu_req *r, bool is_source)
     enum mu_rc rc = mu_php_baton_take(root_of(r));
 
     if (rc == MU_LIMIT) {
-        MU_LOG(&r->log, "php", MU_LOG_ERR, "MU1604",
-               "%.*s: a PHP page cannot be part of a PHP page by a sub-request, since PHP serves one "
-               "request at a time in a process; include the file in the script instead",
-               MU_FMT(r->filename));
+        MU_LOG(
+            &r->log, "php", MU_LOG_ERR, "MU1604",
+            "%.*s: a PHP page cannot be part of a PHP page by a sub-request, since PHP serves one "
+            "request at a time in a process; include the file in the script instead",
+            MU_FMT(r->filename));
         return MU_500_INTERNAL_SERVER_ERROR;
     }
     if (rc != MU_OK)

@@ -311,7 +311,8 @@ static bool is_plain_name(struct mu_str name)
 }
 
 /* What an input filter (ext/filter) takes it registers itself. */
-static void register_variable(struct mu_req *r, struct mu_str name, struct mu_str value, zval *array)
+static void register_variable(struct mu_req *r, struct mu_str name, struct mu_str value,
+                              zval *array)
 {
     char on_stack[NAME_ROOM];
     const char *key = on_stack;

@@ -13,9 +13,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define DEBIAN_INI                                                                                 \
-    "/etc/php/" ZEND_TOSTR(PHP_MAJOR_VERSION) "." ZEND_TOSTR(PHP_MINOR_VERSION) "/apache2"
-
 /* Extensions find PHP's own functions in the global scope, and a module is loaded out of it. */
 static enum mu_rc make_global(void)
 {
@@ -24,32 +21,32 @@ static enum mu_rc make_global(void)
     if (dladdr((void *)(uintptr_t)&sapi_module, &info) &&
         dlopen(info.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD))
         return MU_OK;
-    MU_LOG(NULL, "php", MU_LOG_EMERG, "MU1606", "libphp cannot be made global for its extensions: %s",
-           dlerror());
+    MU_LOG(NULL, "php", MU_LOG_EMERG, "MU1606",
+           "libphp cannot be made global for its extensions: %s", dlerror());
     return MU_BAD;
 }
 
 /*
  * Where Debian keeps the settings of PHP in Apache httpd, they hold for this module too; elsewhere
- * libphp's own place. PHP reads the folder of further files from the environment.
+ * libphp's own place. PHP reads the folder of further files from the environment, and keeps
+ * pointers to what it was told: all of it is static, or as good as that.
+ * Returns whether the environment was changed for the start.
  */
-static bool has_debian_ini(void)
-{
-    return access(DEBIAN_INI "/php.ini", R_OK) == 0;
-}
-
-/* Returns whether the environment was changed for the start. */
 static bool choose_ini(sapi_module_struct *m, const char *ini)
 {
-    static char scan[] = "PHP_INI_SCAN_DIR=" DEBIAN_INI "/conf.d";
-    static char folder[] = DEBIAN_INI;
+    static char folder[64], file[80], scan[96];
+    bool is_debian;
 
+    (void)snprintf(folder, sizeof(folder), "/etc/php/%d.%d/apache2", PHP_MAJOR_VERSION,
+                   PHP_MINOR_VERSION);
+    (void)snprintf(file, sizeof(file), "%s/php.ini", folder);
+    (void)snprintf(scan, sizeof(scan), "PHP_INI_SCAN_DIR=%s/conf.d", folder);
+    is_debian = access(file, R_OK) == 0;
     if (ini)
-        m->php_ini_path_override = strdup(ini); /* as long as the process */
-    else if (has_debian_ini() && !getenv("PHPRC"))
+        m->php_ini_path_override = strdup(ini);
+    else if (is_debian && !getenv("PHPRC"))
         m->php_ini_path_override = folder;
-    /* PHP keeps a pointer into it: static. */
-    return has_debian_ini() && !getenv("PHP_INI_SCAN_DIR") && putenv(scan) == 0;
+    return is_debian && !getenv("PHP_INI_SCAN_DIR") && putenv(scan) == 0;
 }
 
 /* libphp.so has no version in its name: another one would fit the name and nothing else. */
@@ -61,9 +58,10 @@ static enum mu_rc check_version(void)
 
     if (strncmp(theirs, ours, n) == 0)
         return MU_OK;
-    MU_LOG(NULL, "php", MU_LOG_EMERG, "MU1607",
-           "mod_php was built for PHP %s, and libphp.so is of another version (%.*s); build Muster again",
-           PHP_VERSION, (int)strcspn(theirs, ",\n"), theirs);
+    MU_LOG(
+        NULL, "php", MU_LOG_EMERG, "MU1607",
+        "mod_php was built for PHP %s, and libphp.so is of another version (%.*s); build Muster again",
+        PHP_VERSION, (int)strcspn(theirs, ",\n"), theirs);
     return MU_BAD;
 }
 
@@ -85,7 +83,8 @@ enum mu_rc mu_php_startup(const char *ini)
     if (is_env_changed)
         (void)unsetenv("PHP_INI_SCAN_DIR"); /* the next generation decides anew */
     if (rc != SUCCESS) {
-        MU_LOG(NULL, "php", MU_LOG_EMERG, "MU1608", "PHP could not be started; the lines above say why");
+        MU_LOG(NULL, "php", MU_LOG_EMERG, "MU1608",
+               "PHP could not be started; the lines above say why");
         return MU_BAD;
     }
     mu_php_watch_forks();

@@ -184,6 +184,13 @@ enum mu_rc mu_cgi_answer_bytes(struct mu_cgi_answer *a, struct mu_str bytes)
     return rc != MU_OK ? rc : now->answer_gives;
 }
 
+enum mu_rc mu_cgi_answer_flush(struct mu_cgi_answer *a)
+{
+    (void)a;
+    now->flushed++;
+    return MU_OK;
+}
+
 enum mu_status mu_cgi_answer_end(struct mu_cgi_answer *a, enum mu_rc why, enum mu_status broken)
 {
     (void)a;
@@ -344,6 +351,9 @@ static void step(struct app *a, const struct step *s)
     case STEP_DRAIN:
         while (hear(a))
             continue;
+        break;
+    case STEP_PAUSE:
+        (void)!mu_sleep(5);
         break;
     case STEP_STAY:
         (void)!mu_wait(&(struct mu_wait_item){ .io = &a->io, .want = MU_HANGUP }, 1, MU_NEVER);

@@ -34,6 +34,7 @@ struct step {
         STEP_FINISH, /**< END_REQUEST */
         STEP_CUT,    /**< shut down its sending side and read on */
         STEP_DRAIN,  /**< read until the server closes */
+        STEP_PAUSE,  /**< let the server run dry */
         STEP_STAY,   /**< read nothing until the server closes */
         STEP_SHUT,   /**< read no more, but stay */
         STEP_CLIENT, /**< read one record with the client, write data to it */
@@ -82,7 +83,7 @@ struct scene {
     int spooled, is_spooling;
 
     struct mu_buf answer;
-    int begun, ended;
+    int begun, ended, flushed;
     bool is_slow;            /**< each piece of the answer waits for the client */
     enum mu_rc answer_gives; /**< what mu_cgi_answer_bytes returns */
     enum mu_rc why;

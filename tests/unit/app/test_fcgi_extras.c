@@ -54,15 +54,13 @@ static void passed(void **state)
 /* The body goes on arriving while the application answers. */
 static void passed_before_the_body(void **state)
 {
-    static const struct step script[] = { { .op = STEP_HEAD },
-                                          TAKE,
-                                          { .op = STEP_CLIENT },
-                                          { .op = STEP_FEED, .data = LIT("body") },
-                                          { .op = STEP_FEED },
-                                          { .op = STEP_READ },
-                                          { .op = STEP_FINISH },
-                                          { .op = STEP_DRAIN },
-                                          { .op = STEP_END } };
+    static const struct step script[] = {
+        { .op = STEP_HEAD },   TAKE,
+        { .op = STEP_CLIENT }, { .op = STEP_FEED, .data = LIT("body") },
+        { .op = STEP_FEED },   { .op = STEP_READ },
+        { .op = STEP_FINISH }, { .op = STEP_DRAIN },
+        { .op = STEP_END }
+    };
     struct scene s;
 
     (void)state;

@@ -277,30 +277,48 @@ static void stderr_lines(void **state)
     scene_fini(&s);
 }
 
-/* The answer has all it needs (a redirect, no body): what follows is dropped, the process is not disturbed. */
-static void satisfied(void **state)
+/* More of it than anybody wants: the application is told to stop. */
+static void enough(void **state)
 {
-    static const struct step a_little[] = { { .op = STEP_READ },
-                                            { .op = STEP_MUCH, .n = 90000 },
-                                            { .op = STEP_FINISH },
-                                            { .op = STEP_DRAIN },
-                                            { .op = STEP_END } };
     static const struct step a_lot[] = { { .op = STEP_READ },
-                                         { .op = STEP_MUCH, .n = 9000000 },
+                                         { .op = STEP_MUCH, .n = 900000 },
                                          { .op = STEP_END } };
     struct scene s;
 
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    scene_init(&s, backend);
+    s.o.wants_keep = true;
+    s.answer_gives = MU_EOF;
+    scene_app(&s, a_lot, false);
+    scene_run(&s);
+    assert_int_equal(s.status, MU_200_OK);
+    assert_int_equal(s.why, MU_EOF);
+    assert_int_equal(s.answer.n, 1); /* the first record of STEP_MUCH */
+    assert_int_equal(s.apps[0].how, MU_FCGI_ABORT);
+    scene_fini(&s);
+}
+
+/* flushpackets=auto: what has come is handed on when the application pauses. */
+static void pauses(void **state)
+{
+    static const struct step script[] = {
+        { .op = STEP_READ },   { .op = STEP_OUT, .data = { "x", 1 } },
+        { .op = STEP_PAUSE },  { .op = STEP_OUT, .data = { "y", 1 } },
+        { .op = STEP_FINISH }, { .op = STEP_DRAIN },
+        { .op = STEP_END }
+    };
+
+    (void)state;
+    for (int is_auto = 0; is_auto < 2; is_auto++) {
+        struct scene s;
+
         scene_init(&s, backend);
-        s.o.wants_keep = true;
-        s.answer_gives = MU_EOF;
-        scene_app(&s, i == 0 ? a_little : a_lot, false);
+        s.o.flushes_pauses = is_auto;
+        scene_app(&s, script, false);
         scene_run(&s);
-        assert_int_equal(s.status, MU_200_OK);
-        assert_int_equal(s.why, MU_EOF);
-        assert_int_equal(s.answer.n, 1); /* the first record of STEP_MUCH */
-        assert_int_equal(s.apps[0].how, i == 0 ? MU_FCGI_KEEP : MU_FCGI_ABORT);
+        expect_answer(&s, "xy");
+        assert_int_equal(s.flushed > 0, is_auto);
+        assert_int_equal(s.is_spooling, !is_auto);
         scene_fini(&s);
     }
 }
@@ -675,7 +693,8 @@ int main(void)
         T(chunked_is_collected),
         T(body_cannot_be_read),
         T(stderr_lines),
-        T(satisfied),
+        T(enough),
+        T(pauses),
         T(failures),
         T(never_reads),
         T(bad_head),

@@ -99,7 +99,7 @@ static void test_if_sections(void **state)
     assert_var("SEIV", "setenv");
     assert_var("A1", "loc");
     assert_var("CHAIN", "1");
-    assert_var("LOC", "outer"); /* inner lines act first */
+    assert_var("LOC", "1"); /* inner lines act last */
     assert_var("OUT", "1");
     ask("GET /e.cgi/other\nX-T: b");
     assert_var("A1", "x");

@@ -177,6 +177,7 @@ static void take(struct answer *a, const struct mu_chunk *c)
         n = (ssize_t)c->mem.n;
     } else if (c->kind == MU_CHUNK_FILE) {
         assert_true(c->len <= room);
+        a->files++;
         n = pread(c->fd, a->body + a->body_n, (size_t)c->len, (off_t)c->off);
         assert_true(n >= 0);
     }

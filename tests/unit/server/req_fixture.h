@@ -19,6 +19,7 @@ struct answer {
     struct mu_req *r; /**< that answered; its arena lives until the next ask() */
     char body[70000];
     size_t body_n;
+    unsigned files; /**< chunks that are ranges of files */
     bool is_ended, is_aborted;
 };
 

@@ -88,8 +88,8 @@ static void test_local(void **state)
     assert_body("GET /none?q=2", "sorry");
     assert_int_equal(site->a.status, 404);
     assert_string_equal(field("X-Env-REDIRECT_STATUS"), "404");
-    assert_string_equal(field("X-Env-REDIRECT_URL"), "/none");
-    assert_string_equal(field("X-Env-REDIRECT_QUERY_STRING"), "q=2");
+    assert_string_equal(field("X-Env-REDIRECT_REQUEST_METHOD"), "GET");
+    assert_string_equal(field("X-Env-REDIRECT_URL"), ""); /* for applications alone */
     assert_int_equal(site->a.r->query.n, 3);
     assert_body("PUT /a.txt", "sorry");
     assert_int_equal(site->a.status, 405);
@@ -128,7 +128,7 @@ static void test_internal_redirect(void **state)
     assert_body("GET /go", "a");
     assert_int_equal(site->a.status, 200);
     assert_string_equal(field("X-Env-REDIRECT_KEPT"), "yes");
-    assert_string_equal(field("X-Env-REDIRECT_URL"), "/go");
+    assert_string_equal(field("X-Env-REDIRECT_STATUS"), "200");
     assert_int_equal(site->a.r->query.n, 3);
     assert_body("GET /up", "a");
     assert_status("GET /spin", 500);

@@ -154,6 +154,43 @@ static void test_large_head(void **state)
     assert_closed(fd);
 }
 
+/** Many unfinished heads: those that go on growing are refused, small ones and whole ones are not. */
+static void test_unfinished_heads_are_bounded(void **state)
+{
+    enum { GROWN = 8 };
+    char text[3200];
+    int fd[GROWN], small = client_open(false);
+    int n = snprintf(text, sizeof(text), "GET /small HTTP/1.1\r\nX: %03000d\r\n", 0);
+
+    (void)state;
+    fx->core.head_memory = 5 * 3072 + 1024; /* of five such heads, and something small */
+    client_send(small, "GET /small HTTP/1.1\r\n");
+    for (int i = 0; i < GROWN; i++) {
+        fd[i] = client_open(false);
+        client_send_n(fd[i], text, (size_t)n);
+        if (i < 5)
+            assert_string_equal(client_read(fd[i], &is_end), "");
+        else
+            assert_non_null(strstr(client_read(fd[i], &is_end), "HTTP/1.1 503 "));
+        assert_int_equal(is_end, i >= 5);
+    }
+    client_send(small, "Host: a\r\n");
+    client_send(small, "\r\n");
+    assert_non_null(strstr(client_read(small, &is_end), "hello\n"));
+    client_send_n(small, text, (size_t)n - 1); /* too much more */
+    assert_non_null(strstr(client_read(small, &is_end), "HTTP/1.1 503 "));
+    close(small);
+    client_send(fd[0], "Host: a\r\n\r\n");
+    assert_non_null(strstr(client_read(fd[0], &is_end), "hello\n"));
+    small = client_open(false); /* what was finished made room */
+    client_send_n(small, text, (size_t)n);
+    assert_string_equal(client_read(small, &is_end), "");
+    assert_false(is_end);
+    close(small);
+    for (int i = 0; i < GROWN; i++)
+        close(fd[i]);
+}
+
 static void test_http10(void **state)
 {
     int fd = client_open(false);
@@ -441,6 +478,7 @@ int main(void)
         BOTH(test_head_at_every_split),
         BOTH(test_bytewise),
         BOTH(test_large_head),
+        BOTH(test_unfinished_heads_are_bounded),
         BOTH(test_http10),
         BOTH(test_http09),
         BOTH(test_max_requests),

@@ -196,12 +196,69 @@ static void test_large(void **state)
         assert_memory_equal(site->a.body, big, 66000);
     }
     assert_int_equal(cached_bytes(), 0); /* by descriptor */
+    assert_int_equal(site->a.files, 1);
     assert_body("GET /big\nRange: bytes=-6", "end!!!");
+    assert_int_equal(site->a.files, 1);
     site_load("EnableSendfile Off");
     assert_status("GET /big", 200);
     assert_int_equal(site->a.body_n, 66000);
     assert_memory_equal(site->a.body, big, 66000);
+    assert_int_equal(site->a.files, 0);
     free(big);
+}
+
+/* Whatever is asked for. */
+static void test_ranges_without_sendfile(void **state)
+{
+    char *big = malloc(70001);
+
+    (void)state;
+    assert_non_null(big);
+    memset(big, 'x', 70000);
+    big[70000] = '\0';
+    memcpy(big, "begin", 5);
+    memcpy(big + 69995, "ended", 5);
+    site_file("htdocs/big", big);
+    site_load("EnableSendfile Off");
+    assert_status("GET /big\nRange: bytes=1-69998", 206);
+    assert_int_equal(site->a.body_n, 69998);
+    assert_memory_equal(site->a.body, big + 1, 69998);
+    assert_int_equal(site->a.r->content_length, 69998);
+    assert_int_equal(site->a.files, 0);
+    assert_status("GET /big\nRange: bytes=0-4,-5", 206);
+    assert_has(text(), "bytes 0-4/70000\r\n\r\nbegin\r\n");
+    assert_has(text(), "bytes 69995-69999/70000\r\n\r\nended\r\n");
+    assert_int_equal(site->a.r->content_length, (int64_t)site->a.body_n);
+    assert_int_equal(site->a.files, 0);
+    assert_true(site->a.is_ended);
+    assert_status("HEAD /big", 200);
+    assert_int_equal(site->a.r->content_length, 70000);
+    free(big);
+}
+
+/* The table is as large as OpenFileCache asks for, and follows it. */
+static void test_many_files(void **state)
+{
+    static const char *const limits[] = { "OpenFileCache 3000", "OpenFileCache 10",
+                                          "OpenFileCache 3000" };
+    char name[64], request[64];
+    uint64_t entries, bytes, fds;
+
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        (void)snprintf(name, sizeof(name), "htdocs/f%d", i);
+        site_file(name, name);
+    }
+    for (size_t k = 0; k < MU_ARRAY_LEN(limits); k++) {
+        site_load(limits[k]);
+        for (int i = 0; i < 600; i++) {
+            (void)snprintf(request, sizeof(request), "GET /f%d", i % 300);
+            (void)snprintf(name, sizeof(name), "htdocs/f%d", i % 300);
+            assert_body(request, name);
+        }
+        mu_file_cache_usage(&entries, &bytes, &fds);
+        assert_int_equal(entries, k == 1 ? 10 : 300);
+    }
 }
 
 /* The same size, and the times put back: only ctime tells. */
@@ -331,6 +388,8 @@ int main(void)
         T(test_ranges),
         T(test_multipart),
         T(test_large),
+        T(test_ranges_without_sendfile),
+        T(test_many_files),
         T(test_change_in_place),
         T(test_young_file_is_not_kept),
         T(test_replaced_and_removed),
