@@ -148,13 +148,6 @@ def test_missing_configuration_file_that_nobody_named(tmp_path):
     assert "%s/conf/muster.conf" % tmp_path in r.stderr and "httpd.conf" in r.stderr
 
 
-@pytest.mark.parametrize("line", ["ScriptAlias /cgi-bin/ /usr/lib/cgi-bin/", "ScriptAliasMatch ^/c(.*) /usr/lib/c$1"])
-def test_cgi_is_refused_with_the_reason(make, line):
-    r = make(line).run("-t")
-    assert r.returncode == 1
-    assert "%s is not in this version of Muster: it runs no CGI programs" % line.split()[0] in r.stderr
-
-
 @pytest.mark.parametrize("form", ["-DSWITCH", "-D SWITCH", "-tDSWITCH"])
 def test_define(make, form):
     s = make("<IfDefine SWITCH>\nNoSuchDirective\n</IfDefine>\n")

@@ -149,8 +149,8 @@ OTHER_MPMS = {
                     "MaxSpareServers         10\nMaxRequestWorkers       150\nMaxConnectionsPerChild  0\n"),
 }
 # What Muster has not got, or not all that Debian's .conf asks of it.
-MISSING = ["access_compat", "auth_basic", "authn_core", "authn_file", "authz_host", "authz_user", "deflate", "env", "filter",
-           "negotiation", "setenvif"]
+MISSING = ["access_compat", "auth_basic", "authn_core", "authn_file", "authz_host", "authz_user", "deflate", "filter",
+           "negotiation"]
 UNREADABLE = MISSING + ["status"]
 
 
