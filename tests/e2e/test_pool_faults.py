@@ -151,7 +151,7 @@ def test_several_that_fail_together_are_one_failure(pools):
 
 
 def test_a_process_that_never_accepts(pools):
-    p = pools(*static(1, "StartTimeout 200ms", "QueueTimeout 100ms"), command="/bin/sleep 100 ").start()
+    p = pools(*static(1, "StartTimeout 200ms", "QueueTimeout 100ms"), command="/bin/sh -c 'exec sleep 100'").start()
     wait_until("it is given up", lambda: len(p.logged("MU0923")) >= 2)
     assert "did not accept a connection within StartTimeout" in p.logged("MU0923")[0]
     assert p.get(text="x").status == 503

@@ -107,7 +107,8 @@ def test_errors_are_found_at_start(make, text, expected):
     server = make(text.replace("{user}", user_line()))
     said = server.run("-t")
     assert said.returncode != 0 and expected in said.stderr, said.stderr
-    assert said.stderr.count(expected) == 1 and re.search(r"httpd\.conf:\d+: ", said.stderr), said.stderr
+    assert said.stderr.count(expected) == 1 and re.search(
+        r"on line \d+ of \S+/httpd\.conf:$|/httpd\.conf:\d+: ", said.stderr, re.M), said.stderr
 
 
 def test_a_pool_that_htaccess_misspells(pools):
