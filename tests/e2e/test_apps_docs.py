@@ -45,7 +45,7 @@ def test_example(make, only, text):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 9
+    assert len(EXAMPLES) == 11
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/applications.md"])
