@@ -16,6 +16,7 @@ struct job {
     enum mu_rc rc, end;
     int err, status;
     bool is_left; /* not waited for */
+    bool is_killed;
 };
 
 static char *const no_env[] = { NULL };
@@ -42,7 +43,10 @@ static void run(void *arg)
         return;
     if (!j->is_left)
         j->end = mu_script_wait(&j->s, &j->status, MU_NEVER);
-    mu_script_end(&j->s);
+    if (j->is_killed)
+        mu_script_kill(&j->s);
+    else
+        mu_script_end(&j->s);
 }
 
 static void prepare(struct job *j)
@@ -204,10 +208,10 @@ static void group_is_ended(void **state)
     close(j.out[0]);
 }
 
-/* The leader ended in order; what it left behind in its group is ended as well. */
+/* The leader ended in order; what it left behind in its group is ended when nobody wants it. */
 static void leftovers_are_ended(void **state)
 {
-    struct job j = { .script = "sleep 1000 & echo started" };
+    struct job j = { .script = "sleep 1000 & echo started", .is_killed = true };
     char buf[64];
 
     (void)state;
@@ -219,6 +223,37 @@ static void leftovers_are_ended(void **state)
     assert_string_equal(buf, "started\n");
     await_gone(-j.s.pid);
     close(j.out[0]);
+}
+
+/* The same, but the program was wanted: what it began goes on, as long as it likes. */
+static void leftovers_live_on(void **state)
+{
+    struct job j = { .script = "(read x < go; echo done; sleep 0) & echo started", .dir = "/tmp" };
+    char folder[] = "/tmp/muster-spawn-XXXXXX", fifo[sizeof(folder) + 3], buf[64];
+    int go;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chmod(folder, 0755), 0);
+    snprintf(fifo, sizeof(fifo), "%s/go", folder);
+    assert_int_equal(mkfifo(fifo, 0666), 0);
+    assert_int_equal(chmod(fifo, 0666), 0);
+    j.dir = folder;
+    prepare(&j);
+    on_fiber(MU_BACKEND_EPOLL, run, &j);
+    assert_int_equal(j.end, MU_OK);
+    /* Another program behind it: the helper has seen to the first one's end. */
+    run_whole(&(struct job){ .script = ":" }, buf, sizeof(buf));
+    assert_int_equal(kill(-j.s.pid, 0), 0);
+    go = open(fifo, O_WRONLY | O_CLOEXEC); /* ends when it is read */
+    assert_true(go >= 0);
+    assert_int_equal(write(go, "\n", 1), 1);
+    close(go);
+    read_end(j.out[0], buf, sizeof(buf));
+    assert_string_equal(buf, "started\ndone\n");
+    close(j.out[0]);
+    unlink(fifo);
+    rmdir(folder);
 }
 
 /* A helper that was killed: its program is told, the request knows, the next helper takes what
@@ -335,7 +370,8 @@ int main(void)
         cmocka_unit_test(runs_and_tells_its_end), cmocka_unit_test(is_given_a_clean_process),
         cmocka_unit_test(limits_are_in_force),    cmocka_unit_test(what_fails_is_named),
         cmocka_unit_test(large_environments),     cmocka_unit_test(group_is_ended),
-        cmocka_unit_test(leftovers_are_ended),    cmocka_unit_test(helper_may_die),
+        cmocka_unit_test(leftovers_are_ended),    cmocka_unit_test(leftovers_live_on),
+        cmocka_unit_test(helper_may_die),
     };
     const struct CMUnitTest alone[] = {
         cmocka_unit_test(requests_wait_for_a_helper),
