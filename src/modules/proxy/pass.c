@@ -186,31 +186,6 @@ enum mu_rc proxy_set_set(struct mu_cmd *cmd, void *conf, const struct mu_str *ar
 
 /* ---- requests ---- */
 
-/*
- * Bytes of `path` that the prefix `from` covers, 0 when it does not match. Runs of slashes count as one, and a prefix
- * ends at a slash or at the end of the path.
- */
-static size_t prefix_match(struct mu_str path, struct mu_str from)
-{
-    size_t i = 0, k = 0;
-
-    while (k < from.n) {
-        if (from.p[k] == '/') {
-            if (i >= path.n || path.p[i] != '/')
-                return 0;
-            while (k < from.n && from.p[k] == '/')
-                k++;
-            while (i < path.n && path.p[i] == '/')
-                i++;
-        } else if (i >= path.n || path.p[i++] != from.p[k++]) {
-            return 0;
-        }
-    }
-    if (from.n && from.p[from.n - 1] != '/' && i < path.n && path.p[i] != '/')
-        return 0;
-    return i;
-}
-
 /* The path as the client wrote it, still encoded. */
 static struct mu_str raw_path(const struct mu_req *r)
 {
@@ -245,7 +220,7 @@ static bool path_there(struct mu_req *r, const struct proxy_pass *e, struct mu_s
     size_t covered;
 
     if (!e->regex) {
-        covered = prefix_match(path, e->from);
+        covered = mu_uri_covers(path, e->from);
         *out = mu_str_cat(r->arena, e->url.path, mu_str_sub(path, covered, path.n));
         return covered > 0;
     }
@@ -277,7 +252,7 @@ static enum mu_status to_backend(struct mu_req *r, const struct proxy_pass *e, s
 /* A pool's application is like a script at the prefix: the rest of the path is its PATH_INFO. */
 static enum mu_status to_pool(struct mu_req *r, const struct proxy_pass *e)
 {
-    size_t covered = e->regex ? 0 : prefix_match(r->path, e->from);
+    size_t covered = e->regex ? 0 : mu_uri_covers(r->path, e->from);
 
     while (covered > 0 && r->path.p[covered - 1] == '/')
         covered--;
