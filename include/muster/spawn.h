@@ -53,11 +53,13 @@ struct mu_script_limits {
     uint32_t longest_queue; /**< requests that wait at once */
 };
 /**
- * A place for one more script; waits in line when there is none.
+ * A place for one more script; waits in line when there is none. `leaves`, unless NULL, is raised
+ * when nobody wants the place any more (mu_client_watch).
  * Returns: MU_OK with *slot, to be given back; MU_LIMIT: the queue is full; MU_TIMEOUT; MU_GONE;
  *          MU_NOMEM; MU_EIO: no program can be started in this process.
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_script_slot_take(const struct mu_script_limits *l,
+                                                           struct mu_wake *leaves,
                                                            int64_t deadline_ms, uint32_t *slot);
 void mu_script_slot_give(uint32_t slot);
 

@@ -30,11 +30,13 @@ struct cgi_record {
     struct mu_buf body, out, err;
 };
 
-/** The first line of an nph- script whose output is relayed. */
-struct cgi_status_line {
-    char text[256];
+/** An nph- script. */
+struct cgi_nph {
+    bool is_raw; /**< what it writes goes to the client as it stands */
+    bool
+        is_parsed; /**< it cannot: its status line was read, and the rest is a CGI script's answer */
+    char line[256]; /**< the status line, as far as it has come */
     size_t n;
-    bool is_over;
 };
 
 struct cgi_line {
@@ -52,10 +54,10 @@ struct cgi_run {
     bool has_exited;
     int exit_status; /**< as of waitpid(2), once it has */
 
-    struct mu_io in, out, err;           /**< the server's ends of its pipes; fd -1: closed */
-    int client_fd;                       /**< lent; -1 */
-    bool has_client;                     /**< its standard output is the client's socket */
-    struct cgi_status_line *status_line; /**< NULL: no nph- script, or not relayed */
+    struct mu_io in, out, err; /**< the server's ends of its pipes; fd -1: closed */
+    int client_fd;             /**< lent; -1 */
+    bool has_client;           /**< its standard output is the client's socket */
+    struct cgi_nph *nph;       /**< NULL: not an nph- script */
     struct mu_cgi_answer answer;
 
     /* The body on its way to the script. */
@@ -66,6 +68,9 @@ struct cgi_run {
     int64_t body_deadline_ms;
     bool is_spooling;
 
+    struct mu_wake leaves; /**< the client has finished sending, or left */
+    bool has_asked;        /**< which of it was asked */
+    int64_t ask_ms;        /**< when it is to be asked; 0: there was no reason yet */
     int64_t timeout_ms, heard_ms;
     int64_t flush_ms; /**< what was taken is sent then at the latest; 0: nothing was */
     enum cgi_end end;
@@ -94,9 +99,9 @@ void cgi_start_close(void);
 void cgi_talk(struct cgi_run *c);
 /**
  * The output has ended: what the script still says on its standard error, and its end, are awaited
- * for a moment.
+ * for `ms` at the most.
  */
-void cgi_tail(struct cgi_run *c);
+void cgi_tail(struct cgi_run *c, int64_t ms);
 /** What lies in the pipe of its standard error now. Returns the bytes. */
 size_t cgi_hear(struct cgi_run *c);
 
@@ -127,7 +132,7 @@ enum mu_status cgi_log_error(struct mu_req *r, const struct cgi_conf *conf, enum
 
 /* ---- nph.c ---- */
 
-/** Give bytes of a relayed nph- script to the answer, its status line as a Status field. */
+/** Bytes of an nph- script that does not have the client's socket. Returns as mu_cgi_answer_bytes. */
 enum mu_rc cgi_nph_bytes(struct cgi_run *c, struct mu_str bytes);
 
 #endif

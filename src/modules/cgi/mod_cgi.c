@@ -7,7 +7,7 @@
 #include "cgi.h"
 
 #include <stdlib.h>
-#include <string.h>
+#include <sys/wait.h>
 
 enum {
     MOST = 1024,
@@ -15,9 +15,12 @@ enum {
     QUEUE_TIMEOUT_MS = 10 * 1000,
     LOG_LENGTH = 10385760, /* httpd's numbers */
     LOG_BUFFER = 1024,
+    EXIT_MS = 100,  /* between the end of a script's output and its own, when that is not late */
+    TAIL_MS = 1000, /* for what it does behind its answer */
 };
 
 #define HANDLER "cgi-script"
+#define OLD_HANDLER "application/x-httpd-cgi" /* by AddType */
 
 /* ---- may it run? ---- */
 
@@ -76,7 +79,8 @@ static enum mu_status take_slot(struct cgi_run *c)
     const struct cgi_conf *conf = c->conf;
     const struct mu_script_limits l = { .most = (uint32_t)conf->most,
                                         .longest_queue = (uint32_t)conf->queue_length };
-    enum mu_rc rc = mu_script_slot_take(&l, mu_deadline(conf->queue_timeout_ms), &c->slot);
+    enum mu_rc rc =
+        mu_script_slot_take(&l, &c->leaves, mu_deadline(conf->queue_timeout_ms), &c->slot);
 
     c->has_slot = rc == MU_OK;
     switch (rc) {
@@ -109,34 +113,45 @@ static void close_pipes(struct cgi_run *c)
     c->body = NULL;
 }
 
-/* It is over: nothing of it is kept. What was not to end yet is ended. */
+/* It is over: nothing of it is kept. A script that nobody wants hears so before its input ends, or it
+ * might take half a body for the whole. */
 static void release(struct cgi_run *c, bool is_wanted)
 {
     cgi_stderr_end(c);
-    close_pipes(c);
     if (c->has_script && is_wanted)
         mu_script_end(&c->script);
     else if (c->has_script)
         mu_script_kill(&c->script);
     c->has_script = false;
+    close_pipes(c);
     if (c->has_slot)
         mu_script_slot_give(c->slot);
     c->has_slot = false;
 }
 
-/* The answer goes out before the script's end is awaited; but what is another request's answer is
- * only asked for when this one is over, since it may be a script's, too. */
+/* A script that was ended by a signal did not finish what it wrote. */
+static enum mu_rc how_ended(const struct cgi_run *c)
+{
+    return c->has_exited && WIFSIGNALED(c->exit_status) ? MU_GONE : MU_EOF;
+}
+
+/* The answer goes out before what the script does behind it is awaited; but what is another request's
+ * answer is only asked for when this one is over, since it may be a script's, too. */
 static enum mu_status finish_in_order(struct cgi_run *c)
 {
     bool is_sent = c->answer.has_begun;
     enum mu_status status = MU_200_OK;
 
+    cgi_tail(c, EXIT_MS);
     if (is_sent)
-        status = mu_cgi_answer_end(&c->answer, MU_EOF, MU_500_INTERNAL_SERVER_ERROR);
-    cgi_tail(c);
+        status = mu_cgi_answer_end(&c->answer, how_ended(c), MU_500_INTERNAL_SERVER_ERROR);
+    if (!c->has_exited)
+        cgi_tail(c, TAIL_MS);
     cgi_explain_end(c);
     release(c, true);
-    return is_sent ? status : mu_cgi_answer_end(&c->answer, MU_EOF, MU_500_INTERNAL_SERVER_ERROR);
+    if (is_sent)
+        return status;
+    return mu_cgi_answer_end(&c->answer, how_ended(c), MU_500_INTERNAL_SERVER_ERROR);
 }
 
 static enum mu_status finish_early(struct cgi_run *c)
@@ -145,7 +160,7 @@ static enum mu_status finish_early(struct cgi_run *c)
     enum mu_rc why = MU_EOF;
 
     if (c->end == CGI_BAD_HEAD)
-        cgi_tail(c); /* it may say what is wrong */
+        cgi_tail(c, TAIL_MS); /* it may say what is wrong */
     else
         (void)cgi_hear(c);
     cgi_explain_end(c);
@@ -159,15 +174,20 @@ static enum mu_status finish_early(struct cgi_run *c)
     return mu_cgi_answer_end(&c->answer, why, broken);
 }
 
-/* It has answered by itself; what, nobody knows. */
-static enum mu_status finish_lent(struct cgi_run *c)
+/* It has answered by itself, whoever carried the bytes; what it said, nobody knows. */
+static enum mu_status finish_raw(struct cgi_run *c)
 {
     bool is_done = c->end == CGI_DONE;
 
-    (void)cgi_hear(c);
+    if (is_done)
+        cgi_tail(c, EXIT_MS);
+    else
+        (void)cgi_hear(c);
     cgi_explain_end(c);
     release(c, is_done);
-    return is_done ? mu_client_returned(c->r, MU_200_OK, -1) : mu_resp_abort(c->r);
+    if (!is_done || how_ended(c) != MU_EOF)
+        return mu_resp_abort(c->r);
+    return c->has_client ? mu_client_returned(c->r, MU_200_OK, -1) : MU_200_OK;
 }
 
 static enum mu_status converse(struct cgi_run *c)
@@ -179,8 +199,8 @@ static enum mu_status converse(struct cgi_run *c)
     if (!c->has_client)
         mu_cgi_answer_begin(&c->answer, c->r, c->name, false);
     cgi_talk(c);
-    if (c->has_client)
-        return finish_lent(c);
+    if (c->has_client || (c->nph && c->nph->is_raw))
+        return finish_raw(c);
     status = c->end == CGI_DONE ? finish_in_order(c) : finish_early(c);
     if (!c->answer.is_head_done)
         cgi_log_answer(c, status);
@@ -206,12 +226,17 @@ static void run_home(void *arg)
                          .client_fd = -1 };
 
     c.timeout_ms = c.conf->timeout_ms ? c.conf->timeout_ms : mu_req_timeout_ms(r);
+    mu_wake_init(&c.leaves);
+    mu_client_watch(r, &c.leaves);
+    if (!mu_client_is_sending(r)) /* before there was anybody to be told */
+        mu_wake_raise(&c.leaves);
     if (is_nph(r))
-        c.status_line = mu_new(r->arena, struct cgi_status_line);
+        c.nph = mu_new(r->arena, struct cgi_nph);
     cgi_record_begin(&c);
     call->status = c.name.p ? take_slot(&c) : MU_503_SERVICE_UNAVAILABLE;
     if (call->status == MU_STATUS_NONE)
         call->status = converse(&c);
+    mu_client_watch(r, NULL);
     release(&c, false);
     cgi_record_end(&c);
 }
@@ -275,4 +300,5 @@ static const struct mu_directive directives[] = {
 
 MU_MODULE(cgi, .conf_size = sizeof(struct cgi_conf), .directives = directives, .init = init,
           .child_start = child_start, .child_stop = child_stop,
-          .handlers = MU_HANDLERS({ HANDLER, handle, MU_ANY_METHOD, false, false }));
+          .handlers = MU_HANDLERS({ HANDLER, handle, MU_ANY_METHOD, false, false },
+                                  { OLD_HANDLER, handle, MU_ANY_METHOD, false, false }));

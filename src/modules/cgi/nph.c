@@ -1,5 +1,6 @@
-/* nph: output of a script that makes the whole answer by itself ("non-parsed headers") and cannot
- * have the client's socket. Its status line becomes a Status field, and the rest is any script's.
+/* nph: scripts that make the whole answer by themselves ("non-parsed headers") and cannot have the
+ * client's socket. Where the connection is the client's alone their bytes are passed on as they
+ * stand; else the status line becomes a Status field, and the rest is any script's.
  */
 #include "cgi.h"
 
@@ -16,11 +17,10 @@ static struct mu_str status_of(struct mu_str line)
 /* The line is whole, or too long to be one. */
 static enum mu_rc pass_line(struct cgi_run *c)
 {
-    struct cgi_status_line *l = c->status_line;
-    struct mu_str line = mu_str_n(l->text, l->n), status = status_of(line);
+    struct mu_str line = mu_str_n(c->nph->line, c->nph->n), status = status_of(line);
     enum mu_rc rc;
 
-    l->is_over = true;
+    c->nph->is_parsed = true;
     if (!status.p) /* the answer tells what is wrong with it */
         return mu_cgi_answer_bytes(&c->answer, line);
     rc = mu_cgi_answer_bytes(&c->answer, MU_S("Status: "));
@@ -29,23 +29,29 @@ static enum mu_rc pass_line(struct cgi_run *c)
     return rc == MU_OK ? mu_cgi_answer_bytes(&c->answer, MU_S("\r\n")) : rc;
 }
 
+static enum mu_rc take_line(struct cgi_run *c, struct mu_str *bytes)
+{
+    struct cgi_nph *nph = c->nph;
+    ssize_t lf = mu_str_chr(*bytes, '\n');
+    size_t n = lf < 0 ? bytes->n : (size_t)lf + 1, room = sizeof(nph->line) - nph->n;
+    bool is_whole = lf >= 0 || n > room;
+
+    n = n < room ? n : room;
+    memcpy(nph->line + nph->n, bytes->p, n);
+    nph->n += n;
+    *bytes = mu_str_sub(*bytes, n, bytes->n);
+    return is_whole ? pass_line(c) : MU_OK;
+}
+
 enum mu_rc cgi_nph_bytes(struct cgi_run *c, struct mu_str bytes)
 {
-    struct cgi_status_line *l = c->status_line;
-    ssize_t lf = mu_str_chr(bytes, '\n');
-    size_t n = lf < 0 ? bytes.n : (size_t)lf + 1;
-    bool is_whole = lf >= 0;
-    enum mu_rc rc;
+    enum mu_rc rc = MU_OK;
 
-    if (n > sizeof(l->text) - l->n) {
-        n = sizeof(l->text) - l->n;
-        is_whole = true;
-    }
-    memcpy(l->text + l->n, bytes.p, n);
-    l->n += n;
-    if (!is_whole)
-        return MU_OK;
-    rc = pass_line(c);
-    bytes = mu_str_sub(bytes, n, bytes.n);
+    if (!c->nph->is_raw && !c->nph->is_parsed && !c->nph->n)
+        c->nph->is_raw = mu_resp_raw(c->r) == MU_OK;
+    if (c->nph->is_raw)
+        return mu_resp_write(c->r, bytes);
+    if (!c->nph->is_parsed)
+        rc = take_line(c, &bytes);
     return rc == MU_OK && bytes.n ? mu_cgi_answer_bytes(&c->answer, bytes) : rc;
 }

@@ -141,7 +141,7 @@ static enum mu_status lend(struct cgi_run *c)
 {
     enum mu_rc rc;
 
-    if (!c->status_line)
+    if (!c->nph)
         return MU_STATUS_NONE;
     rc = mu_client_lend(c->r, &c->client_fd);
     if (rc == MU_OK)

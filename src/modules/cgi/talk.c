@@ -15,6 +15,7 @@ enum {
     OUT_BUF = 64 * 1024,
     ERR_BUF = 8 * 1024, /* with PIECES: all that a pipe holds */
     PIECES = 8,         /* moved in one direction before the others have their turn */
+    ASK_MS = 250,       /* a script that answers at once need not be asked for */
     FLUSH_MS = 4,       /* output is sent so long after it was written, unless there is more */
     TAIL_MS = 1000,     /* for a script that has ended its output and not itself */
 };
@@ -124,7 +125,7 @@ static void take_output(struct cgi_run *c, struct mu_str bytes)
         cgi_record_out(c, bytes);
     if (!c->flush_ms)
         c->flush_ms = mu_deadline(FLUSH_MS);
-    if (c->status_line && !c->status_line->is_over)
+    if (c->nph)
         note_rc(c, cgi_nph_bytes(c, bytes));
     else
         note_rc(c, mu_cgi_answer_bytes(&c->answer, bytes));
@@ -217,28 +218,65 @@ static size_t watch_outputs(struct cgi_run *c, struct mu_wait_item *items)
     return n;
 }
 
+static enum mu_rc flush(struct cgi_run *c)
+{
+    c->flush_ms = 0;
+    return c->nph && c->nph->is_raw ? mu_resp_flush(c->r) : mu_cgi_answer_flush(&c->answer);
+}
+
+/* The client has finished sending, and perhaps left: in the middle of a body reading it tells. */
+static size_t watch_client(struct cgi_run *c, struct mu_wait_item *items)
+{
+    if (c->awaits_body)
+        items[0] = c->body_item;
+    else if (c->body)
+        items[0] = (struct mu_wait_item){ .io = &c->in, .want = MU_WRITABLE };
+    else if (!c->has_asked && !c->ask_ms)
+        items[0] = (struct mu_wait_item){ .wake = &c->leaves };
+    else
+        return 0;
+    return 1;
+}
+
+static enum mu_rc ask(struct cgi_run *c)
+{
+    c->has_asked = true;
+    c->ask_ms = 0;
+    return mu_client_ask(c->r);
+}
+
+/* What is due when nothing happens before `at`. */
+static void time_passed(struct cgi_run *c)
+{
+    int64_t now = mu_now_ms();
+
+    if (c->flush_ms && c->flush_ms <= now)
+        note_rc(c, flush(c));
+    else if (c->ask_ms && c->ask_ms <= now)
+        note_rc(c, ask(c));
+    else if (!c->awaits_body && deadline(c) <= now) /* else the next look at the body says so */
+        c->end = CGI_LATE;
+}
+
+static int64_t earlier(int64_t at, int64_t other)
+{
+    return other && other < at ? other : at;
+}
+
 static void wait_for_more(struct cgi_run *c)
 {
     struct mu_wait_item items[4];
     size_t n = watch_outputs(c, items);
-    int64_t at = deadline(c);
-    bool is_flush = c->flush_ms && c->flush_ms < at;
     enum mu_rc rc;
 
-    if (c->awaits_body)
-        items[n++] = c->body_item;
-    else if (c->body)
-        items[n++] = (struct mu_wait_item){ .io = &c->in, .want = MU_WRITABLE };
-    rc = mu_wait(items, n, is_flush ? c->flush_ms : at);
-    if (rc == MU_TIMEOUT && is_flush) {
-        c->flush_ms = 0;
-        note_rc(c, mu_cgi_answer_flush(&c->answer));
-    } else if (rc == MU_TIMEOUT) {
-        /* Whose body is late is told so by the next look at it. */
-        c->end = c->awaits_body ? CGI_ON : CGI_LATE;
-    } else if (rc != MU_OK) {
+    n += watch_client(c, items + n);
+    rc = mu_wait(items, n, earlier(earlier(deadline(c), c->flush_ms), c->ask_ms));
+    if (rc == MU_TIMEOUT)
+        time_passed(c);
+    else if (rc != MU_OK)
         note_rc(c, rc == MU_EIO ? MU_NOMEM : rc);
-    }
+    else if (n > 0 && items[n - 1].wake && items[n - 1].got)
+        c->ask_ms = mu_deadline(ASK_MS);
 }
 
 static void turn(struct cgi_run *c)
@@ -270,16 +308,16 @@ void cgi_talk(struct cgi_run *c)
     c->heard_ms = mu_now_ms();
     while (c->end == CGI_ON)
         turn(c);
-    stop_feeding(c);
+    mu_client_watch(c->r, NULL);
     if (c->end == CGI_LATE)
         MU_LOG(&c->r->log, "cgi", MU_LOG_ERR, "MU1345",
                "%.*s has said nothing for %lld s and is ended; CGIScriptTimeout gives it more time",
                MU_FMT(c->name), (long long)(c->timeout_ms / 1000));
 }
 
-void cgi_tail(struct cgi_run *c)
+void cgi_tail(struct cgi_run *c, int64_t ms)
 {
-    int64_t until = mu_deadline(TAIL_MS);
+    int64_t until = mu_deadline(ms);
     enum mu_rc rc = MU_OK;
 
     while (rc == MU_OK) {
