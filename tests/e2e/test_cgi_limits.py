@@ -215,10 +215,7 @@ def test_a_web_child_that_dies_gives_its_places_back(cgi):
     busy = q.occupy()
     waiting = [q.ask("waits%d" % i) for i in range(2)]
     q.s.static_is_served()
-    for p in q.s.server.children():
-        if p.status()["Name"] not in ("muster-cgi", "muster-suexec"):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(p.pid, 9)
+    q.s.kill_holders(busy + waiting)
     for c in busy + waiting:
         with contextlib.suppress(ConnectionResetError):
             assert c.rest() == b""
