@@ -7,13 +7,13 @@
 #include <muster/wait.h>
 
 struct mu_spawn {
-    const char *path;         /**< of the program, absolute */
-    char *const *argv;        /**< NULL at the end */
-    char *const *envp;        /**< likewise */
-    const char *dir;          /**< its working directory */
-    int fd[3];                /**< become 0, 1 and 2; the caller keeps its own copies */
+    const char *path;  /**< of the program, absolute */
+    char *const *argv; /**< NULL at the end */
+    char *const *envp; /**< likewise */
+    const char *dir;   /**< its working directory */
+    int fd[3];         /**< become 0, 1 and 2; the caller keeps its own copies */
     struct mu_app_limits limits;
-    int suexec;               /**< mu_req_suexec(), -1: as the server's own user */
+    int suexec; /**< mu_req_suexec(), -1: as the server's own user */
 };
 
 /** A program that was started: of the fiber that did it. Must be ended. */

@@ -82,6 +82,7 @@ static bool end_exchange(struct mu_conn *c)
     h->wants_turn = false;
     if (!goes_on) {
         free(skip);
+        skip = NULL;
         close_after(c, x);
     }
     mu_reactor_arena_give_back(mu_reactor_self(), a);

@@ -151,7 +151,7 @@ enum mu_rc proxy_set_pass(struct mu_cmd *cmd, void *conf, const struct mu_str *a
 enum mu_rc proxy_set_pass_match(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
     struct proxy_pass *e = mu_new(cmd->arena, struct proxy_pass);
-    struct mu_str pattern;
+    struct mu_str pattern = MU_STR_NULL;
 
     if (!e)
         return MU_NOMEM;
