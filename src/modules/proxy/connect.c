@@ -108,8 +108,9 @@ static enum mu_status failed(struct mu_req *r, const struct proxy_call *call, en
 
     if (rc == MU_EIO &&
         err == ECONNRESET) { /* it is there, and so quick that connecting saw the end */
-        LOG(r, MU_LOG_ERR, "MU1438",
-            "%.*s took the connection and reset it at once; it may have crashed or been stopped (see its "
+        MU_LOG(
+            &r->log, "proxy_fcgi", MU_LOG_ERR, "MU1438",
+            "%.*s took the connection and reset it without a word; it may have crashed or been stopped (see its "
             "own log), or accept connections from other addresses alone",
             MU_FMT(call->name));
         return MU_502_BAD_GATEWAY;
