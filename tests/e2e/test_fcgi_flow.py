@@ -306,6 +306,24 @@ def test_abort_is_the_last_word(start, leave):
         assert client.answer().body == b"fine"
 
 
+def test_a_client_that_has_finished_sending(start):
+    """… has not left: it gets its answer, before the head and in the middle of it."""
+    b, s = start('ProxyPass "/app/" "%s/" flushpackets=on\n')
+    for version in ("1.1", "1.0"):
+        with Client(s) as client, Client(s) as other:
+            client.get("/app/x", version=version).finish()
+            c = b.expect()
+            c.read_body()
+            other.get("/app/other")
+            b.expect().answer("other")
+            assert other.answer().body == b"other" and c.is_open() and not c.is_readable()
+            c.out(HEAD + "first")
+            head = client._until(b"\r\n\r\n")
+            assert b" 200 " in head
+            c.send(record(STDOUT, " last"), record(STDOUT), end())
+            assert (client._chunked() if version == "1.1" else client.rest()) == b"first last"
+
+
 def test_half_a_body_is_never_a_whole_one(start):
     """A client that leaves in the middle of a streamed body: the application sees an abort, not the end of the body."""
     b, s = start(STREAMED)
