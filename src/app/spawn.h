@@ -4,7 +4,8 @@
  * A request is one packet on the helper's socket: struct mu_spawn_head, then the text (in a sealed
  * memfd when it is long), with the descriptors of the reply socket, of 0, 1 and 2, and of the memfd.
  * Replies are struct mu_spawn_reply on the reply socket: one that it was started, or why not; one
- * that it has ended. When the asking side closes its end, the program's process group is ended. */
+ * that it has ended. When the asking side closes its end, a program that runs still is ended with its
+ * process group; when it has written MU_SPAWN_KILL before, a group without its leader is, too. */
 #ifndef MU_APP_SPAWN_H
 #define MU_APP_SPAWN_H
 
@@ -38,6 +39,8 @@ enum mu_spawn_word {
     MU_SPAWN_REFUSED,     /**< by suexec's checks; logged by the helper */
     MU_SPAWN_ENDED,       /**< value: the status as of waitpid(2) */
 };
+/** The one byte that the asking side may write on the reply socket. */
+enum { MU_SPAWN_KILL = 'K' };
 struct mu_spawn_reply {
     uint32_t word;
     int32_t value;
@@ -85,11 +88,14 @@ struct mu_suexec_target;
 
 /**
  * Start it. `target` is NULL for the helper's own user; else the new process becomes that user
- * before it looks at anything of the request but its head.
+ * before it looks at anything of the request but its head, and nobody waits for how it goes on:
+ * *start_fd is then what mu_spawn_has_begun() reads when it is readable; -1: it runs.
  * Returns: the pid; 0 with the word and value to answer in *why.
  */
 pid_t mu_spawn_process(const struct mu_spawn_request *rq, const struct mu_suexec_target *target,
-                       struct mu_spawn_reply *why);
+                       struct mu_spawn_reply *why, int *start_fd);
+/** Returns: MU_OK: it runs; MU_AGAIN: not known yet; MU_BAD: *why is what to answer. */
+enum mu_rc mu_spawn_has_begun(int start_fd, struct mu_spawn_reply *why);
 
 /* ---- spawn_suexec.c ---- */
 
