@@ -286,10 +286,16 @@ def leave_while_waiting(client, c):
 def leave_in_the_answer(client, c):
     c.out(HEAD + "first")
     assert client.head().status == 200 and client.chunk() == b"first"
-    client.reset()  # a FIN says no more than that it has finished sending
+    client.s.close()
 
 
-@pytest.mark.parametrize("leave", [leave_while_waiting, leave_in_the_answer])
+def torn_in_the_answer(client, c):
+    c.out(HEAD + "first")
+    assert client.head().status == 200
+    client.reset()
+
+
+@pytest.mark.parametrize("leave", [leave_while_waiting, leave_in_the_answer, torn_in_the_answer])
 def test_abort_is_the_last_word(start, leave):
     """ABORT_REQUEST and the end of the connection, and what the application still says is nobody's."""
     b, s = start('ProxyPass "/app/" "%s/" flushpackets=on enablereuse=on\n')
