@@ -228,6 +228,19 @@ def readable(c):
     return c.is_open() and bool(select.select([c.s], [], [], 0.2)[0])
 
 
+def test_a_kept_connection_is_kept_for_a_while(serve, beside):
+    """ttl=: the server closes what nobody used, on its own."""
+    for kind in ("tcp", "unix"):
+        b = beside(Backend(kind))
+        s = serve('ProxyPass "/app/" "%s/" enablereuse=on ttl=500ms\n' % b.url)
+        with Client(s) as client:
+            c = begin(client, b)
+            assert c.rest() == []
+            client.get("/app/again")
+            b.expect().answer("again")
+            assert client.answer().body == b"again"
+
+
 # ---- kept connections that are dead ----
 
 def begin(client, b):
@@ -276,6 +289,20 @@ def test_closed_under_a_request(reuse, how, method):
         c.answer("again")
         assert client.answer().body == b"again"
         assert b.is_idle() and c.is_open()
+
+
+def test_a_streamed_body_cannot_be_sent_again(serve, beside):
+    """Part of it was given to the dead connection: 502, and the application that is there never sees the rest for a whole."""
+    b = beside(Backend())
+    s = serve(ONE_CHILD + 'ProxyPass "/app/" "%s/" enablereuse=on\n<Location "/app">\nProxyRequestBuffering Off\n</Location>\n' % b.url)
+    with Client(s) as client:
+        stale = begin(client, b)
+        client.get("/app/again", "Content-Length: 10\r\n", "POST").send("hello")
+        stale.request()
+        assert stale.read_body(5) == b"hello"
+        stale.close()
+        assert client.answer().status == 502
+        assert b.is_idle()
 
 
 def test_a_fresh_one_that_fails_is_not_followed_by_another(reuse):

@@ -241,26 +241,26 @@ def misuse(c, client, name):
     return None
 
 
-@pytest.mark.parametrize("name", ["after output", "a report of what it has not", "a socket that is no use", "a short report", "twice", "output beside",
-                                  "a status of none", "a status beyond", "two reports"])
-def test_misuse(start, name):
+def test_misuse(start):
     """The client is closed, or told 502 when it was never lent; the log says why, and everything else goes on."""
     b, s = start()
-    with Client(s) as client:
-        client.get("/app/x")
-        c = b.expect()
-        c.read_body()
-        f = misuse(c, client, name)
-        if f:
-            f.close()
-            assert client.is_closed()
-        elif name == "after output":
-            assert client.chunk() == b"first" and client.is_closed()
-        else:
-            assert client.answer().status == 502
-        assert c.rest() in ([], [ABORT])
-        logged(s, "[proxy_fcgi:error]", b.name)
-    works(s, b)
+    for name in ("after output", "a report of what it has not", "a socket that is no use", "a short report", "twice", "output beside",
+                 "a status of none", "a status beyond", "two reports"):
+        with Client(s) as client:
+            client.get("/app/x")
+            c = b.expect()
+            c.read_body()
+            f = misuse(c, client, name)
+            if f:
+                f.close()
+                assert client.is_closed(), name
+            elif name == "after output":
+                assert client.chunk() == b"first" and client.is_closed()
+            else:
+                assert client.answer().status == 502, name
+            assert c.rest() in ([], [ABORT]), name
+        works(s, b)
+    assert len(log_lines(s, "[proxy_fcgi:error]")) == 9
 
 
 def test_taken_and_given_up(start):
@@ -340,7 +340,8 @@ def test_killed_again_and_again(start):
 
 
 def test_a_client_that_leaves(start):
-    """The application learns of it from the server too, by ABORT_REQUEST, though it may not write at all."""
+    """The application learns of it from the server too, by ABORT_REQUEST, though it may not write at all. (It is torn down: one that
+    has merely finished sending gets its answer.)"""
     b, s = start()
     client = Client(s).get("/app/x")
     c = b.expect()
@@ -349,6 +350,18 @@ def test_a_client_that_leaves(start):
         client.reset()  # a FIN says no more than that it has finished sending
         assert c.rest() == [ABORT]
     works(s, b)
+
+
+def test_a_client_that_has_finished_sending(start):
+    """… is no client that has left."""
+    b, s = start()
+    with Client(s) as client:
+        client.get("/app/x").finish()
+        c = b.expect()
+        with c.take_client() as f:
+            f.sendall(ANSWER)
+            c.send(done(203, 4), end())
+        assert client.rest() == ANSWER
 
 
 def test_a_restart_in_between(start):
