@@ -260,7 +260,7 @@ def test_php(serve, beside):
 
 def test_proxy_pass(pools):
     """ProxyPass gives a pool all addresses below a prefix; there need be no file."""
-    p = pools(*static(2), more='ProxyPass "/wiki/" "pool:app"\nProxyPass "/wiki/static/" "!"\n',
+    p = pools(*static(2), more='ProxyPass "/wiki/static/" "!"\nProxyPass "/wiki/" "pool:app"\n',
               files={"index.html": "x", "wiki/static/a.css": "css"}).start()
     assert p.text(text="fine", path="/wiki/any/where") == "fine"
     assert p.server.get("/wiki/static/a.css").body == b"css"
