@@ -303,22 +303,6 @@ static void put_redirect(struct maker *m, struct mu_req *r)
 
 /* ---- what CGI's own are ---- */
 
-static struct mu_str protocol(const struct mu_req *r)
-{
-    if (r->main)
-        return MU_S("INCLUDED");
-    switch (r->version) {
-    case 9:
-        return MU_S("HTTP/0.9");
-    case 1000:
-        return MU_S("HTTP/1.0");
-    case 2000:
-        return MU_S("HTTP/2.0");
-    default:
-        return MU_S("HTTP/1.1");
-    }
-}
-
 /*
  * What of the path is not path information. The two need not have the same bytes (an alias may have
  * changed them), so as much as agrees from the end counts, cut at a slash, as in httpd.
@@ -351,7 +335,7 @@ static void put_cgi(struct maker *m, struct mu_req *r)
 {
     put(m, MU_S("SCRIPT_FILENAME"), r->filename);
     put(m, MU_S("GATEWAY_INTERFACE"), MU_S("CGI/1.1"));
-    put(m, MU_S("SERVER_PROTOCOL"), protocol(r));
+    put(m, MU_S("SERVER_PROTOCOL"), r->main ? MU_S("INCLUDED") : mu_req_protocol(r));
     put(m, MU_S("REQUEST_METHOD"), r->method_name);
     put(m, MU_S("QUERY_STRING"), r->query);
     put(m, MU_S("REQUEST_URI"), app_conf_of(r)->uses_current_uri ? r->path : r->target);

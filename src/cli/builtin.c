@@ -21,6 +21,7 @@
     X(proxy_fcgi)                                                                                  \
     X(alias)                                                                                       \
     X(actions)                                                                                     \
+    X(cgi)                                                                                         \
     X(dir)                                                                                         \
     X(autoindex)                                                                                   \
     X(authz_core)                                                                                  \

@@ -187,20 +187,6 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
 
 /* ---- requests ---- */
 
-static struct mu_str protocol(const struct mu_req *r)
-{
-    switch (r->version) {
-    case 9:
-        return MU_S("HTTP/0.9");
-    case 1000:
-        return MU_S("HTTP/1.0");
-    case 2000:
-        return MU_S("HTTP/2.0");
-    default:
-        return MU_S("HTTP/1.1");
-    }
-}
-
 /* All fields of the name, else the variable. */
 static struct mu_str field_or_variable(struct mu_req *r, struct mu_str name)
 {
@@ -243,7 +229,7 @@ static struct mu_str look(struct mu_req *r, const struct line *l)
     case FROM_METHOD:
         return r->method_name;
     case FROM_PROTOCOL:
-        return protocol(r);
+        return mu_req_protocol(r);
     case FROM_URI:
         return r->path;
     }
