@@ -53,9 +53,24 @@ def test_nothing_is_shared_with_the_web_children(pools):
         assert not [x for x in t if "muster-pool" in x], "the queue is mapped, and no descriptor is left of it"
 
 
+# As many web children as there are from the beginning.
+FIXED = """
+<IfModule mpm_prefork_module>
+    StartServers 4
+    MaxRequestWorkers 4
+</IfModule>
+<IfModule !mpm_prefork_module>
+    StartServers 1
+    ServerLimit 1
+    ThreadsPerChild 8
+    MaxRequestWorkers 8
+</IfModule>
+"""
+
+
 def test_no_descriptor_is_leaked(pools):
     """By crashes, reloads and requests: supervisor and web children have as many as before."""
-    p = pools(*static(2), "SpawnRate 100").start()
+    p = pools(*static(2), "SpawnRate 100", more=FIXED).start()
     p.settled(2)
 
     def round_trip():
