@@ -28,9 +28,10 @@ def test_exactly_three_descriptors(pools):
 def targets(pid):
     """What the descriptors of a process stand for; of sockets and pipes their numbers, of shared memory its name."""
     found = set()
-    for fd in os.listdir("/proc/%d/fd" % pid):
-        with contextlib.suppress(OSError):
-            found.add(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
+    with contextlib.suppress(FileNotFoundError):  # it may end while it is looked at
+        for fd in os.listdir("/proc/%d/fd" % pid):
+            with contextlib.suppress(OSError):
+                found.add(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
     return found
 
 
@@ -46,7 +47,7 @@ def test_nothing_is_shared_with_the_web_children(pools):
     assert len(apps) == 2
     own = [targets(pid) for pid in apps]
     web = [targets(c.pid) for c in p.server.children() if c.pid not in apps]
-    assert web and all(len(t) == 2 for t in own), "a listening socket and a pipe each"
+    assert any(web) and all(len(t) == 2 for t in own), "a listening socket and a pipe each"
     assert not own[0] & own[1]
     for t in web:
         assert not t & (own[0] | own[1])
