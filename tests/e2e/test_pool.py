@@ -196,6 +196,21 @@ def test_sockets_are_the_web_childrens_alone(pools):
     assert not os.path.exists(folder)
 
 
+@pytest.mark.skipif(not applications.can_execute(applications.PHP_CGI), reason="needs php-cgi")
+def test_opcache_is_warm_behind_a_restart(serve, beside):
+    php = beside(applications.PhpPool("ProcessManager static", "MaxChildren 1", opcache__file_update_protection=0))
+    config = php.config + '<FilesMatch "\\.php$">\n    SetHandler "pool:php"\n</FilesMatch>\n'
+    server = serve(config, files={"index.html": "x", "other.php": "<?php echo 'other';",
+                                  "a.php": "<?php var_dump(opcache_is_script_cached(__DIR__ . '/other.php'));"})
+    assert server.get("/a.php").body == b"bool(false)\n"
+    assert server.get("/other.php").body == b"other"
+    for _ in range(2):
+        assert server.get("/a.php").body == b"bool(true)\n"
+        server.configure(config + "# changed\n")
+        server.graceful()
+    assert server.get("/a.php").body == b"bool(true)\n"
+
+
 PYTHON = r"""
 import os, socket, struct, sys
 listener = socket.socket(fileno=0)
