@@ -188,7 +188,7 @@ static enum mu_rc set_suexec(struct mu_cmd *cmd, void *conf, const struct mu_str
     if (!find_group(args[1], s->group, &s->gid))
         return mu_cmd_error(cmd, "bad group name '%s': there is no such group", s->group);
     if (s->uid == 0 || s->gid == 0)
-        return mu_cmd_error(cmd, "scripts never run as root or in root's group, found %s %s",
+        return mu_cmd_error(cmd, "SuexecUserGroup never names root or root's group, found %s %s",
                             s->user, s->group);
     ((struct app_conf *)conf)->suexec = s;
     return MU_OK;
@@ -328,7 +328,7 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
 static const struct mu_directive directives[] = {
     MU_DIR_FLAG("CGIPassAuth", C, passes_auth, MU_IN_DIR | MU_OVR_AUTHCFG,
                 "On: applications see the Authorization field"),
-    MU_DIR_CUSTOM("CGIVar", C, uses_current_uri, MU_IN_DIR | MU_OVR_FILEINFO, 2, 2, set_cgi_var,
+    MU_DIR_CUSTOM("CGIVar", C, uses_current_uri, SRVDIR | MU_OVR_FILEINFO, 2, 2, set_cgi_var,
                   "REQUEST_URI, and original-uri or current-uri"),
     MU_DIR_CUSTOM("RLimitCPU", C, limits.cpu_s, SRVDIR | MU_OVR_ALL, 1, 2, set_cpu,
                   "soft and hard limit of CPU seconds of scripts; max is the largest allowed"),

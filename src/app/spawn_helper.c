@@ -309,7 +309,8 @@ static void has_exited(struct helper *h, struct program *p)
     close_fd(&p->pidfd); /* closing takes it out of the epoll set: nobody has a copy */
     if (p->reply_fd >= 0)
         answer(p->reply_fd, MU_SPAWN_ENDED, status);
-    if (p->reply_fd < 0 && !signal_group(p, 0))
+    /* Its group may still be told to end, unless that was done. */
+    if (p->reply_fd < 0 && (!p->kill_ms || !signal_group(p, 0)))
         forget(h, p);
 }
 

@@ -64,9 +64,7 @@ def test_the_client_goes_away(cgi, when):
     else:
         c = s.ask("/cgi/ends")
     script, child = running(s)[0]
-    if when == "in the answer":
-        assert c.head().status == 200 and c.chunk() == b"first\n"
-    s.static_is_served()
+    s.static_is_served()  # an answer that was begun lies unread at the client's
     assert is_alive(script) and is_alive(child)
     c.s.close()
     s.await_note("term %d" % script)
