@@ -109,6 +109,9 @@ enum mu_status mu_pass_end(struct mu_talk *t);
  */
 MU_NODISCARD enum mu_rc mu_php_settings(struct mu_req *r, struct mu_cgi_env *env);
 
+/** What PHP has built in for a setting; p == NULL: nothing. (fcgi_php_defaults.c) */
+struct mu_str mu_php_default(struct mu_str name);
+
 /* fcgi_words.c */
 
 /** Bytes of stderr: a log line for each line. */

@@ -151,7 +151,7 @@ enum mu_rc proxy_set_pass(struct mu_cmd *cmd, void *conf, const struct mu_str *a
 enum mu_rc proxy_set_pass_match(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
     struct proxy_pass *e = mu_new(cmd->arena, struct proxy_pass);
-    struct mu_str pattern;
+    struct mu_str pattern = MU_STR_NULL;
 
     if (!e)
         return MU_NOMEM;
@@ -187,31 +187,6 @@ enum mu_rc proxy_set_set(struct mu_cmd *cmd, void *conf, const struct mu_str *ar
 
 /* ---- requests ---- */
 
-/*
- * Bytes of `path` that the prefix `from` covers, 0 when it does not match. Runs of slashes count as one, and a prefix
- * ends at a slash or at the end of the path.
- */
-static size_t prefix_match(struct mu_str path, struct mu_str from)
-{
-    size_t i = 0, k = 0;
-
-    while (k < from.n) {
-        if (from.p[k] == '/') {
-            if (i >= path.n || path.p[i] != '/')
-                return 0;
-            while (k < from.n && from.p[k] == '/')
-                k++;
-            while (i < path.n && path.p[i] == '/')
-                i++;
-        } else if (i >= path.n || path.p[i++] != from.p[k++]) {
-            return 0;
-        }
-    }
-    if (from.n && from.p[from.n - 1] != '/' && i < path.n && path.p[i] != '/')
-        return 0;
-    return i;
-}
-
 /* The path as the client wrote it, still encoded. */
 static struct mu_str raw_path(const struct mu_req *r)
 {
@@ -246,7 +221,7 @@ static bool path_there(struct mu_req *r, const struct proxy_pass *e, struct mu_s
     size_t covered;
 
     if (!e->regex) {
-        covered = prefix_match(path, e->from);
+        covered = mu_uri_covers(path, e->from);
         *out = mu_str_cat(r->arena, e->url.path, mu_str_sub(path, covered, path.n));
         return covered > 0;
     }
@@ -284,7 +259,7 @@ static enum mu_status to_pool(struct mu_req *r, const struct proxy_pass *e)
     bool is_script = !e->regex && !mu_str_ends(e->from, MU_S("/"));
 
     if (is_script)
-        r->path_info = mu_str_sub(r->path, prefix_match(r->path, e->from), r->path.n);
+        r->path_info = mu_str_sub(r->path, mu_uri_covers(r->path, e->from), r->path.n);
     r->filename = mu_str_cat(r->arena, MU_S("proxy:pool:"), e->url.path);
     return r->filename.p ? MU_STATUS_NONE : MU_503_SERVICE_UNAVAILABLE;
 }
