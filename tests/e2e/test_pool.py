@@ -260,7 +260,7 @@ def test_php(serve, beside):
 
 def test_proxy_pass(pools):
     """ProxyPass gives a pool all addresses below a prefix; there need be no file."""
-    p = pools(*static(2), more='ProxyPass "/wiki/" "pool:app"\nProxyPass "/wiki/static/" "!"\n',
+    p = pools(*static(2), more='ProxyPass "/wiki/static/" "!"\nProxyPass "/wiki/" "pool:app"\n',
               files={"index.html": "x", "wiki/static/a.css": "css"}).start()
     assert p.text(text="fine", path="/wiki/any/where") == "fine"
     assert p.server.get("/wiki/static/a.css").body == b"css"
@@ -302,3 +302,20 @@ def test_a_body_is_collected_first(pools):
     c.send("def")
     assert c.answer().body.split()[0] == b"6"
     assert p.marked() == ["other", "slow"]
+
+
+SENDSELF = os.path.join(os.path.dirname(os.path.realpath(applications.harness.MUSTER)), "examples/fastcgi/sendself")
+
+
+@pytest.mark.parametrize("passes,who", [("On", "the application"), ("Off", "the server")])
+def test_an_application_that_answers_the_client_itself(make, passes, who):
+    server = make(files={"index.html": "x", "film": b"film" * 50000})
+    server.configure(pool("app", "%s %s" % (SENDSELF, server.path("htdocs/film")), *static(1, "PassClient " + passes)) +
+                     APP % "app" + STATUS)
+    server.start()
+    for _ in range(3):
+        answer = server.get("/app")
+        assert (answer.status, answer.headers["X-Answered-By"]) == (200, who)
+        assert answer.body == b"film" * 50000
+    wait_until("the process is idle", lambda: b"Pool.app.Idle: 1" in server.get("/status?auto").body)
+    assert b"Pool.app.Started: 1" in server.get("/status?auto").body

@@ -239,11 +239,15 @@ def test_a_web_child_that_dies_does_not_set_a_process_free(pools):
     p = pools(*static(1)).start()
     p.ask(mark="orphan", **{"await": p.gate})
     wait_until("it runs", lambda: p.marked() == ["orphan"])
+    for i in range(3):
+        p.ask(mark="swept")
+        wait_until("it waits", lambda n=i: p.auto()["Queue"] == str(n + 1))
     apps = p.pids()
     for child in p.server.children():
         if child.pid not in apps and b"muster" in open("/proc/%d/cmdline" % child.pid, "rb").read():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
+    wait_until("nobody waits any more", lambda: attempt(lambda: p.auto()["Queue"] == "0"))
     waiting = wait_until("new children serve", lambda: attempt(lambda: p.ask(mark="next", text="next")))
     wait_until("it waits", lambda: attempt(lambda: p.auto()["Queue"] == "1"))
     assert p.marked() == ["orphan"] and p.pids() == apps
