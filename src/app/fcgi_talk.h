@@ -71,6 +71,11 @@ struct mu_talk {
     enum mu_rc client_rc;
     int64_t heard_ms; /**< when something last moved */
 
+    /* Is there still a client? */
+    struct mu_wake leaves; /**< it has finished sending */
+    int64_t ask_ms;        /**< when it is asked; 0: never, so far */
+    bool has_asked;
+
     /* Handing over the client. */
     bool wants_client;     /**< asked for and not answered yet */
     bool is_client_denied; /**< it cannot be lent */

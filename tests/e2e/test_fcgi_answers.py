@@ -107,7 +107,12 @@ def test_declined_in_the_middle_of_an_answer(start):
         assert client.head().status == 200 and client.chunk() == b"first"
         c.send(end(0, OVERLOADED))
         assert client.is_closed()  # without the last chunk
-    assert ask(s, b, record(STDOUT, HEAD + "part"), end(0, OVERLOADED)).status in (502, 503)
+
+
+def test_declined_before_anything_was_sent(start):
+    b, s = start()
+    a = ask(s, b, record(STDOUT, HEAD + "part"), end(0, OVERLOADED))
+    assert a.status in (502, 503) and b"part" not in a.body
 
 
 # ---- the head ----
@@ -125,6 +130,9 @@ def test_status_and_body_belong_together(start, status, method):
             a = client.answer(method)
             assert (a.status, a["X-Own"]) == (status, "1")
             assert a.body == (b"" if method == "HEAD" or status in (204, 304) else body)
+            if a["Connection"] == "close":  # after a 503, as httpd does it
+                assert client.is_closed()
+                return
             assert client.get("/index.html").answer().body == b"hello\n"
 
 
