@@ -219,6 +219,32 @@ enum mu_status mu_client_returned(struct mu_req *r, enum mu_status status, int64
  */
 enum mu_status mu_resp_abort(struct mu_req *r);
 
+/**
+ * From now on what is written is the answer as it stands on the wire, head included, and the
+ * connection closes behind it.
+ * Returns: MU_OK; MU_DENIED: not possible here: HTTP/2, a sub-request, an answer that has begun,
+ *          output filters.
+ */
+MU_NODISCARD enum mu_rc mu_resp_raw(struct mu_req *r);
+
+/** ---- clients that leave ---- */
+
+struct mu_wake;
+/**
+ * `w` is raised when the client has finished sending. It may have left, or merely wait for its
+ * answer; nothing tells the one from the other. NULL ends it, before the handler returns or leads
+ * the request elsewhere. (A client that certainly left cancels the fiber in any case.)
+ */
+void mu_client_watch(struct mu_req *r, struct mu_wake *w);
+/** Has the client not finished sending? One system call. */
+bool mu_client_is_sending(struct mu_req *r);
+/**
+ * Say 100 Continue once more, where that may be said (HTTP/1.1, before the head): a client that only
+ * waits takes no notice; one that has left answers with a reset, which cancels the fiber.
+ * Returns: MU_OK, also when nothing could be said; MU_GONE.
+ */
+MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_client_ask(struct mu_req *r);
+
 /** ---- other requests ---- */
 
 /**

@@ -33,11 +33,15 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_spawn(const struct mu_spawn *s, struct
 /** Wait for its end. *status as of waitpid(2). Returns MU_OK, MU_TIMEOUT, MU_GONE, MU_EIO. */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_script_wait(struct mu_script *s, int *status,
                                                       int64_t deadline_ms);
+/** The same without waiting: MU_AGAIN while it runs. */
+MU_NODISCARD enum mu_rc mu_script_try_wait(struct mu_script *s, int *status);
 /**
- * Done with it. What is left of its process group gets TERM and, three seconds later, KILL: by the
- * helper, so this does not wait. Harmless when it has ended.
+ * Done with it, in order. If it runs still its process group gets TERM and, three seconds later,
+ * KILL: by the helper, so this does not wait. What a program that has ended left running goes on.
  */
 void mu_script_end(struct mu_script *s);
+/** Nobody wants it any more: the same, and for what is left of its group when it has ended, too. */
+void mu_script_kill(struct mu_script *s);
 
 /* ---- how many run at once, in the whole server ---- */
 
@@ -49,11 +53,13 @@ struct mu_script_limits {
     uint32_t longest_queue; /**< requests that wait at once */
 };
 /**
- * A place for one more script; waits in line when there is none.
+ * A place for one more script; waits in line when there is none. `leaves`, unless NULL, is raised
+ * when nobody wants the place any more (mu_client_watch).
  * Returns: MU_OK with *slot, to be given back; MU_LIMIT: the queue is full; MU_TIMEOUT; MU_GONE;
  *          MU_NOMEM; MU_EIO: no program can be started in this process.
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_script_slot_take(const struct mu_script_limits *l,
+                                                           struct mu_wake *leaves,
                                                            int64_t deadline_ms, uint32_t *slot);
 void mu_script_slot_give(uint32_t slot);
 

@@ -328,6 +328,16 @@ static enum mu_rc take_head(struct mu_cgi_answer *a, struct mu_str *bytes)
     return MU_OK;
 }
 
+/* What is spooled waits for nobody, and so does this: the client gets as much as it takes. */
+static enum mu_rc hand_on(struct mu_req *r)
+{
+    const struct mu_chunk nothing = { .kind = MU_CHUNK_MEM, .fd = -1, .mem = MU_S("") };
+
+    if (mu_exchange_of(r)->is_spooling)
+        return mu_resp_chunks(r, &nothing, 1, false);
+    return mu_resp_flush(r);
+}
+
 enum mu_rc mu_cgi_answer_flush(struct mu_cgi_answer *a)
 {
     struct state *s = a->priv;
@@ -336,7 +346,7 @@ enum mu_rc mu_cgi_answer_flush(struct mu_cgi_answer *a)
         return MU_OK;
     s->has_news = false;
     a->has_begun = true;
-    return mu_resp_flush(a->r);
+    return hand_on(a->r);
 }
 
 enum mu_rc mu_cgi_answer_bytes(struct mu_cgi_answer *a, struct mu_str bytes)

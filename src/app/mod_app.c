@@ -328,7 +328,7 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
 static const struct mu_directive directives[] = {
     MU_DIR_FLAG("CGIPassAuth", C, passes_auth, MU_IN_DIR | MU_OVR_AUTHCFG,
                 "On: applications see the Authorization field"),
-    MU_DIR_CUSTOM("CGIVar", C, uses_current_uri, MU_IN_DIR | MU_OVR_FILEINFO, 2, 2, set_cgi_var,
+    MU_DIR_CUSTOM("CGIVar", C, uses_current_uri, SRVDIR | MU_OVR_FILEINFO, 2, 2, set_cgi_var,
                   "REQUEST_URI, and original-uri or current-uri"),
     MU_DIR_CUSTOM("RLimitCPU", C, limits.cpu_s, SRVDIR | MU_OVR_ALL, 1, 2, set_cpu,
                   "soft and hard limit of CPU seconds of scripts; max is the largest allowed"),

@@ -4,7 +4,8 @@
  * A request is one packet on the helper's socket: struct mu_spawn_head, then the text (in a sealed
  * memfd when it is long), with the descriptors of the reply socket, of 0, 1 and 2, and of the memfd.
  * Replies are struct mu_spawn_reply on the reply socket: one that it was started, or why not; one
- * that it has ended. When the asking side closes its end, the program's process group is ended. */
+ * that it has ended. When the asking side closes its end, a program that runs still is ended with its
+ * process group; when it has written MU_SPAWN_KILL before, a group without its leader is, too. */
 #ifndef MU_APP_SPAWN_H
 #define MU_APP_SPAWN_H
 
@@ -38,6 +39,8 @@ enum mu_spawn_word {
     MU_SPAWN_REFUSED,     /**< by suexec's checks; logged by the helper */
     MU_SPAWN_ENDED,       /**< value: the status as of waitpid(2) */
 };
+/** The one byte that the asking side may write on the reply socket. */
+enum { MU_SPAWN_KILL = 'K' };
 struct mu_spawn_reply {
     uint32_t word;
     int32_t value;

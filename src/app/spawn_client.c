@@ -194,7 +194,32 @@ enum mu_rc mu_script_wait(struct mu_script *s, int *status, int64_t deadline_ms)
     return rc;
 }
 
+enum mu_rc mu_script_try_wait(struct mu_script *s, int *status)
+{
+    struct mu_spawn_reply r;
+    size_t got = 0;
+    enum mu_rc rc = mu_try_read(&s->channel, &r, sizeof(r), &got);
+
+    if (rc == MU_AGAIN)
+        return MU_AGAIN;
+    if (rc != MU_OK || got != sizeof(r)) /* a reply is sent in one piece */
+        return MU_EIO;
+    *status = r.value;
+    return MU_OK;
+}
+
 void mu_script_end(struct mu_script *s)
 {
+    mu_io_close(&s->channel);
+}
+
+void mu_script_kill(struct mu_script *s)
+{
+    static const char word = MU_SPAWN_KILL;
+    struct iovec iov = { (void *)(uintptr_t)&word, 1 };
+    size_t sent;
+
+    /* There is room: nothing else is ever written. */
+    (void)!mu_try_writev(&s->channel, &iov, 1, false, &sent);
     mu_io_close(&s->channel);
 }

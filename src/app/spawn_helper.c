@@ -1,8 +1,8 @@
 /*
  * spawn_helper: a process with one thread that does nothing but start programs, know their ends and
  * end them. It waits for requests, for the exit of each program (pidfd) and for each reply socket to
- * hang up, which means that nobody wants the program any more: its process group gets TERM, and
- * KILL after three seconds. The helper ends when the last process that could ask has gone and the
+ * hang up, which means that nobody wants the program any more: if it runs, its process group gets
+ * TERM, and KILL after three seconds. The helper ends when the last process that could ask has gone and the
  * last program has ended. suexec's helper is the same, with root and a list of targets.
  */
 #include "app/spawn.h"
@@ -355,16 +355,27 @@ static void has_exited(struct helper *h, struct program *p)
         forget(h, p);
 }
 
+/* Was it said, before the end, that nothing of it is to live on? */
+static bool is_killed(const struct program *p)
+{
+    char word;
+
+    return recv(p->reply_fd, &word, 1, MSG_DONTWAIT) == 1 && word == MU_SPAWN_KILL;
+}
+
 /* Nobody waits for it any more. */
 static void is_unwanted(struct helper *h, struct program *p)
 {
+    bool has_left;
+
     if (p->reply_fd < 0)
         return;
+    has_left = p->has_ended && !is_killed(p);
     unwatch(h, &p->reply_fd);
     look_at_start(h, p);
     if (p->start_fd >= 0)
         kill(p->pid, SIGKILL); /* it leads no group yet, and is not reaped: the number is its own */
-    if (!signal_group(p, SIGTERM) && p->has_ended)
+    if (has_left || (!signal_group(p, SIGTERM) && p->has_ended))
         forget(h, p);
     else
         p->kill_ms = now_ms() + KILL_AFTER_MS;

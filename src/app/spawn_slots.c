@@ -272,17 +272,30 @@ static void leave_line(struct waiter *w)
     mu_mutex_unlock(&line_lock);
 }
 
+/* Until `event` is readable. MU_GONE: whoever waits has left. */
+static enum mu_rc await(struct mu_io *event, struct mu_wake *leaves, int64_t deadline_ms)
+{
+    struct mu_wait_item items[2] = { { .io = event, .want = MU_READABLE }, { .wake = leaves } };
+    enum mu_rc rc = mu_wait(items, leaves ? 2 : 1, deadline_ms);
+
+    return rc == MU_OK && leaves && items[1].got ? MU_GONE : rc;
+}
+
 /* Until those before have gone. `turn` is over the waiter's own event. */
-static enum mu_rc await_turn(struct mu_io *turn, int64_t deadline_ms)
+static enum mu_rc await_turn(struct mu_io *turn, struct mu_wake *leaves, int64_t deadline_ms)
 {
     uint64_t told;
     size_t got;
+    enum mu_rc rc = MU_OK;
 
-    return mu_read(turn, &told, sizeof(told), &got, deadline_ms);
+    while (rc == MU_OK && (rc = mu_try_read(turn, &told, sizeof(told), &got)) == MU_AGAIN)
+        rc = await(turn, leaves, deadline_ms);
+    return rc;
 }
 
 /* The first in line: until a slot is free. */
-static enum mu_rc await_slot(uint32_t most, int64_t deadline_ms, uint32_t *slot)
+static enum mu_rc await_slot(uint32_t most, struct mu_wake *leaves, int64_t deadline_ms,
+                             uint32_t *slot)
 {
     struct mu_io event;
     enum mu_rc rc = MU_OK;
@@ -293,14 +306,13 @@ static enum mu_rc await_slot(uint32_t most, int64_t deadline_ms, uint32_t *slot)
     mu_io_init(&event, fd);
     mu_io_share(&event);
     while (rc == MU_OK && !take_free(most, slot)) {
-        struct mu_wait_item it = { .io = &event, .want = MU_READABLE };
         int64_t again = mu_deadline(LOOK_AGAIN_MS);
         uint64_t rings;
         size_t got;
 
         if (mu_try_read(&event, &rings, sizeof(rings), &got) == MU_OK)
             continue;
-        rc = mu_wait(&it, 1, again < deadline_ms ? again : deadline_ms);
+        rc = await(&event, leaves, again < deadline_ms ? again : deadline_ms);
         if (rc == MU_TIMEOUT && mu_now_ms() < deadline_ms)
             rc = MU_OK;
     }
@@ -308,8 +320,8 @@ static enum mu_rc await_slot(uint32_t most, int64_t deadline_ms, uint32_t *slot)
     return rc;
 }
 
-enum mu_rc mu_script_slot_take(const struct mu_script_limits *l, int64_t deadline_ms,
-                               uint32_t *slot)
+enum mu_rc mu_script_slot_take(const struct mu_script_limits *l, struct mu_wake *leaves,
+                               int64_t deadline_ms, uint32_t *slot)
 {
     struct waiter w = { .fd = -1 };
     struct mu_io turn;
@@ -322,9 +334,9 @@ enum mu_rc mu_script_slot_take(const struct mu_script_limits *l, int64_t deadlin
     if (rc != MU_OK)
         return rc == MU_EOF ? MU_OK : rc;
     mu_io_init(&turn, w.fd);
-    rc = w.was_first ? MU_OK : await_turn(&turn, deadline_ms);
+    rc = w.was_first ? MU_OK : await_turn(&turn, leaves, deadline_ms);
     if (rc == MU_OK)
-        rc = await_slot(l->most, deadline_ms, slot);
+        rc = await_slot(l->most, leaves, deadline_ms, slot);
     leave_line(&w);
     mu_io_close(&turn);
     return rc;

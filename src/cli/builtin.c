@@ -17,8 +17,11 @@
     X(env)                                                                                         \
     X(setenvif)                                                                                    \
     X(mime)                                                                                        \
+    X(proxy)                                                                                       \
+    X(proxy_fcgi)                                                                                  \
     X(alias)                                                                                       \
     X(actions)                                                                                     \
+    X(cgi)                                                                                         \
     X(dir)                                                                                         \
     X(autoindex)                                                                                   \
     X(authz_core)                                                                                  \

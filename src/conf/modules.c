@@ -28,10 +28,18 @@ bool mu_module_is_mpm(struct mu_str name)
     return mu_str_starts(name, MU_S("mpm_"));
 }
 
+/* What httpd has in two editions, one for each kind of MPM, is one module here. Conditions still see
+ * the name that was loaded. */
+static struct mu_str edition_of(struct mu_str name)
+{
+    return mu_str_eq(name, MU_S("cgid")) ? MU_S("cgi") : name;
+}
+
 static struct mu_module *builtin_find(const struct mu_config *c, struct mu_str name)
 {
     struct mu_module *const *b = c->priv->opts->builtin;
 
+    name = edition_of(name);
     for (; b && *b; b++)
         if (mu_str_eq(mu_str_c((*b)->name), name))
             return *b;
@@ -190,13 +198,22 @@ static bool load_dso(struct mu_config *c, struct mu_str name, struct mu_str path
     return true;
 }
 
+static bool is_on_already(const struct mu_config *c, const struct mu_module *m)
+{
+    for (size_t i = 0; i < c->priv->loaded.n; i++) {
+        if (((const struct mu_loaded *)c->priv->loaded.v[i])->m == m)
+            return true;
+    }
+    return false;
+}
+
 /* Load what is named, built in or not, without a word about why it cannot be. */
 static bool load(struct mu_config *c, struct mu_str name, struct mu_str path, struct mu_str *why)
 {
     struct mu_module *m = builtin_find(c, name);
 
-    if (m)
-        return abi_is_right(c, m) && put_on(c, name, m) != NULL;
+    if (m) /* on already: as another edition */
+        return abi_is_right(c, m) && put_on(c, name, is_on_already(c, m) ? NULL : m) != NULL;
     if (is_always_on(name))
         return put_on(c, name, NULL) != NULL;
     if (!path.p)

@@ -264,6 +264,7 @@ static void wait_poll(struct mu_reactor *r, int timeout_ms, bool with_listeners)
     }
     hits = poll(fds, n, timeout_ms);
     mu_ahead_note(&s->ahead, mu_reactor_woke(r), hits > 0);
+    s->ahead.polled_ms = mu_now_ms();
     if (hits <= 0)
         return;
     if (extra[0] && extra[0]->revents) {

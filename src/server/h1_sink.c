@@ -74,12 +74,18 @@ static size_t frame_body(struct mu_h1_exchange *x, struct mu_chunk *v, size_t at
     return at;
 }
 
+/** HTTP/0.9 knows none; of a raw answer it is the handler's. */
+static bool has_no_head(const struct mu_h1_exchange *x)
+{
+    return x->x.req.version == 9 || x->x.is_raw;
+}
+
 static enum mu_rc put_head(struct mu_h1_exchange *x, struct mu_chunk *v, size_t *at, size_t room)
 {
     struct mu_str head = MU_STR_NULL;
 
     x->x.is_head_sent = true;
-    if (x->x.req.version == 9) { /* HTTP/0.9 knows no head */
+    if (has_no_head(x)) {
         x->delimiter = MU_H1_BY_CLOSE;
         x->x.wants_close = true;
         return MU_OK;
@@ -160,7 +166,7 @@ enum mu_rc mu_h1_write(struct mu_exchange *mx, const struct mu_chunk *chunks, si
     if (rc != MU_OK)
         return mu_h1_give_up(x, rc);
     at = frame_body(x, v, at, chunks, n, is_last);
-    if (room > 0 && at > 1 && x->x.req.version != 9)
+    if (room > 0 && at > 1 && !has_no_head(x))
         at = join(v, at);
     if (is_last)
         (void)check_complete(x);

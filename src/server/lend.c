@@ -1,7 +1,8 @@
 /*
- * lend: answers that do not end in the usual way: given by a program that has the client's socket,
- * or cut short; and answers that do not wait for the client. What a protocol does for it stands
- * behind the exchange's operations.
+ * lend: answers that are not given or do not end in the usual way: by a program that has the client's
+ * socket, in words of the handler's own, or cut short; answers that do not wait for the client, and
+ * clients that do not wait for their answer. What a protocol does for it stands behind the
+ * exchange's operations.
  */
 #include <server/exchange.h>
 
@@ -36,13 +37,19 @@ static void lend_home(void *arg)
     x->wants_close = true;
 }
 
+/** Is nothing of the server's own mixed into what the client gets for r? */
+static bool is_pure(const struct mu_req *r, const struct mu_exchange *x)
+{
+    return !r->main && !r->output && x->ops->lend && x->bad == MU_STATUS_NONE && !x->is_head_sent &&
+           !x->is_aborted && x->gather.n == 0;
+}
+
 enum mu_rc mu_client_lend(struct mu_req *r, int *fd)
 {
     struct mu_exchange *x = mu_exchange_of(r);
     struct lend_call c = { .x = x, .fd = fd, .rc = MU_DENIED };
 
-    if (r->main || r->output || !x->ops->lend || x->bad != MU_STATUS_NONE || x->is_head_sent ||
-        x->is_aborted || x->gather.n > 0)
+    if (!is_pure(r, x))
         return MU_DENIED;
     mu_call_home(lend_home, &c);
     return c.rc;
@@ -92,4 +99,41 @@ enum mu_status mu_resp_abort(struct mu_req *r)
 void mu_resp_spool(struct mu_req *r)
 {
     mu_exchange_of(r)->is_spooling = true;
+}
+
+enum mu_rc mu_resp_raw(struct mu_req *r)
+{
+    struct mu_exchange *x = mu_exchange_of(r);
+
+    if (!is_pure(r, x))
+        return MU_DENIED;
+    x->is_raw = true;
+    x->wants_close = true;
+    return MU_OK;
+}
+
+void mu_client_watch(struct mu_req *r, struct mu_wake *w)
+{
+    mu_exchange_of(r)->client_ends = w;
+}
+
+bool mu_client_is_sending(struct mu_req *r)
+{
+    return mu_exchange_has_client(mu_exchange_of(r));
+}
+
+static void ask_home(void *arg)
+{
+    struct lend_call *c = arg;
+
+    c->rc = c->x->ops->interim ? c->x->ops->interim(c->x, MU_100_CONTINUE, NULL) : MU_OK;
+}
+
+enum mu_rc mu_client_ask(struct mu_req *r)
+{
+    struct lend_call c = { .x = mu_exchange_of(r), .rc = MU_OK };
+
+    if (!c.x->is_head_sent && !c.x->is_lent && !c.x->is_raw)
+        mu_call_home(ask_home, &c);
+    return c.rc;
 }

@@ -6,6 +6,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import cgiscripts  # noqa: E402
 import harness  # noqa: E402
 
 
@@ -75,3 +76,17 @@ def beside():
     yield start
     for app in started:
         app.stop()
+
+
+@pytest.fixture
+def cgi(make):
+    """cgi(config, …) starts a server with a folder of CGI scripts (cgiscripts.Site)."""
+    sites = []
+
+    def start(config="", **kwargs):
+        sites.append(cgiscripts.Site(make, config, **kwargs))
+        return sites[-1].start()
+
+    yield start
+    for site in sites:
+        site.close()

@@ -16,6 +16,7 @@ struct job {
     enum mu_rc rc, end;
     int err, status;
     bool is_left; /* not waited for */
+    bool is_killed;
 };
 
 static char *const no_env[] = { NULL };
@@ -42,7 +43,10 @@ static void run(void *arg)
         return;
     if (!j->is_left)
         j->end = mu_script_wait(&j->s, &j->status, MU_NEVER);
-    mu_script_end(&j->s);
+    if (j->is_killed)
+        mu_script_kill(&j->s);
+    else
+        mu_script_end(&j->s);
 }
 
 static void prepare(struct job *j)
@@ -100,7 +104,7 @@ static void is_given_a_clean_process(void **state)
 {
     struct job j = {
         .script =
-            "ls /proc/$$/fd | tr '\\n' ' '; grep -E '^Sig(Blk|Ign)' /proc/$$/status "
+            "ls /proc/$$/fd; grep -E '^Sig(Blk|Ign)' /proc/$$/status "
             "| tr -d '\\n\\t'; echo; pwd; ps -o pgid= -o sid= -p $$ | tr -s ' ' | sed 's/^ //'; echo $$",
         .dir = "/usr"
     };
@@ -112,8 +116,8 @@ static void is_given_a_clean_process(void **state)
     j.envp = env;
     run_whole(&j, buf, sizeof(buf));
     snprintf(want, sizeof(want),
-             "0 1 2 SigBlk:0000000000000000SigIgn:0000000000000000\n/usr\n%d %d\n%d\n", (int)s->pid,
-             (int)s->pid, (int)s->pid);
+             "0\n1\n2\nSigBlk:0000000000000000SigIgn:0000000000000000\n/usr\n%d %d\n%d\n",
+             (int)s->pid, (int)s->pid, (int)s->pid);
     assert_string_equal(buf, want);
 }
 
@@ -204,10 +208,10 @@ static void group_is_ended(void **state)
     close(j.out[0]);
 }
 
-/* The leader ended in order; what it left behind in its group is ended as well. */
+/* The leader ended in order; what it left behind in its group is ended when nobody wants it. */
 static void leftovers_are_ended(void **state)
 {
-    struct job j = { .script = "sleep 1000 & echo started" };
+    struct job j = { .script = "sleep 1000 & echo started", .is_killed = true };
     char buf[64];
 
     (void)state;
@@ -221,11 +225,42 @@ static void leftovers_are_ended(void **state)
     close(j.out[0]);
 }
 
+/* The same, but the program was wanted: what it began goes on, as long as it likes. */
+static void leftovers_live_on(void **state)
+{
+    struct job j = { .script = "(read x < go; echo done; sleep 0) & echo started", .dir = "/tmp" };
+    char folder[] = "/tmp/muster-spawn-XXXXXX", fifo[sizeof(folder) + 3], buf[64];
+    int go;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chmod(folder, 0755), 0);
+    snprintf(fifo, sizeof(fifo), "%s/go", folder);
+    assert_int_equal(mkfifo(fifo, 0666), 0);
+    assert_int_equal(chmod(fifo, 0666), 0);
+    j.dir = folder;
+    prepare(&j);
+    on_fiber(MU_BACKEND_EPOLL, run, &j);
+    assert_int_equal(j.end, MU_OK);
+    /* Another program behind it: the helper has seen to the first one's end. */
+    run_whole(&(struct job){ .script = ":" }, buf, sizeof(buf));
+    assert_int_equal(kill(-j.s.pid, 0), 0);
+    go = open(fifo, O_WRONLY | O_CLOEXEC); /* ends when it is read */
+    assert_true(go >= 0);
+    assert_int_equal(write(go, "\n", 1), 1);
+    close(go);
+    read_end(j.out[0], buf, sizeof(buf));
+    assert_string_equal(buf, "started\ndone\n");
+    close(j.out[0]);
+    unlink(fifo);
+    rmdir(folder);
+}
+
 /* A helper that was killed: its program is told, the request knows, the next helper takes what
  * waits. */
 static void helper_may_die(void **state)
 {
-    struct job j = { .script = "echo $$; kill -9 $PPID; exec sleep 1000" };
+    struct job j = { .script = "echo $$; sleep 0.3; kill -9 $PPID; exec sleep 1000" };
     char buf[64];
 
     (void)state;
@@ -335,7 +370,8 @@ int main(void)
         cmocka_unit_test(runs_and_tells_its_end), cmocka_unit_test(is_given_a_clean_process),
         cmocka_unit_test(limits_are_in_force),    cmocka_unit_test(what_fails_is_named),
         cmocka_unit_test(large_environments),     cmocka_unit_test(group_is_ended),
-        cmocka_unit_test(leftovers_are_ended),    cmocka_unit_test(helper_may_die),
+        cmocka_unit_test(leftovers_are_ended),    cmocka_unit_test(leftovers_live_on),
+        cmocka_unit_test(helper_may_die),
     };
     const struct CMUnitTest alone[] = {
         cmocka_unit_test(requests_wait_for_a_helper),

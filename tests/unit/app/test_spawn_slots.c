@@ -36,7 +36,7 @@ static void take(void *arg)
 {
     struct taker *t = arg;
 
-    t->rc = mu_script_slot_take(&t->limits, mu_deadline(t->patience_ms), &t->slot);
+    t->rc = mu_script_slot_take(&t->limits, NULL, mu_deadline(t->patience_ms), &t->slot);
     if (t->rc != MU_OK)
         return;
     t->order = ++served;
@@ -121,7 +121,7 @@ static pid_t other(int n, int *told, int *tell)
         for (int i = 0; i < n; i++) {
             struct mu_script_limits l = { 2, 9 };
 
-            if (mu_script_slot_take(&l, MU_NEVER, &slot[i]) != MU_OK)
+            if (mu_script_slot_take(&l, NULL, MU_NEVER, &slot[i]) != MU_OK)
                 _exit(1);
         }
         if (write(up[1], "t", 1) != 1 || read(down[0], &c, 1) != 1)
@@ -210,7 +210,7 @@ static void the_living_keep_theirs(void **state)
     (void)state;
     await_other(told);
     /* With the other's one and this one, two are taken. */
-    assert_int_equal(mu_script_slot_take(&t.limits, 0, &mine), MU_OK);
+    assert_int_equal(mu_script_slot_take(&t.limits, NULL, 0, &mine), MU_OK);
     mu_spawn_slots_forget(table, getpid() + 100000);
     run_all(&t, 1);
     assert_int_equal(t.rc, MU_LIMIT);
@@ -232,7 +232,7 @@ static void survives_being_mapped_again(void **state)
     uint32_t slot;
 
     (void)state;
-    assert_int_equal(mu_script_slot_take(&t.limits, 0, &slot), MU_OK);
+    assert_int_equal(mu_script_slot_take(&t.limits, NULL, 0, &slot), MU_OK);
     mu_spawn_slots_fds(table, &fd, &event_fd);
     table = mu_spawn_slots_open(dup(fd), dup(event_fd));
     assert_non_null(table);
@@ -245,7 +245,7 @@ static void survives_being_mapped_again(void **state)
     table = mu_spawn_slots_open(open("/dev/null", O_RDWR), open("/dev/null", O_RDWR));
     assert_non_null(table);
     mu_spawn_slots_use(table);
-    assert_int_equal(mu_script_slot_take(&t.limits, 0, &slot), MU_OK);
+    assert_int_equal(mu_script_slot_take(&t.limits, NULL, 0, &slot), MU_OK);
 }
 
 int main(void)
