@@ -372,7 +372,8 @@ static void has_exited(struct helper *h, struct program *p)
     unwatch(h, &p->start_fd);
     if (p->reply_fd >= 0)
         answer(p->reply_fd, MU_SPAWN_ENDED, status);
-    if (p->reply_fd < 0 && !signal_group(h, p, 0))
+    /* Its group may still be told to end, unless that was done. */
+    if (p->reply_fd < 0 && (!p->kill_ms || !signal_group(h, p, 0)))
         forget(h, p);
 }
 

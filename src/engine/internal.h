@@ -19,6 +19,9 @@ enum {
     MU_IO_WATCHED = 128,  /**< on_ready is wanted even while no fiber waits */
 };
 
+/** A bit of mu_io.ready that nobody can wait for: both directions are closed, nothing will come. */
+enum { MU_IO_TORN = 8 };
+
 /**
  * A place to switch to: the saved stack pointer, and what the sanitizers want to know about its
  * stack.

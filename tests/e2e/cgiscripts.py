@@ -6,8 +6,10 @@ gate (gate name) until the test opens that. A gate is a FIFO: who waits there us
 """
 import contextlib
 import os
+import socket
 import subprocess
 import threading
+import zlib
 
 import harness
 import rawclient
@@ -92,14 +94,17 @@ static void say(const char *text) { out(text, strlen(text)); }
 
 
 class Site:
-    """One server and what the scripts behind its /cgi/ have to do with the test; `before` stands before ScriptAlias."""
+    """One server and what the scripts behind its /cgi/ have to do with the test;
+    `before` stands before ScriptAlias, `folders` are made before the start."""
 
-    def __init__(self, make, config="", before="", **kwargs):
+    def __init__(self, make, config="", before="", folders=(), **kwargs):
         self.server = make(before + CONFIG + config, **kwargs)
         self.gates, self.clients, self.threads = {}, [], []
         for folder, mode in (("cgi", 0o755), ("run", 0o777)):
             os.mkdir(self.server.path(folder))
             os.chmod(self.server.path(folder), mode)
+        for folder in folders:
+            os.makedirs(self.server.path(folder))
         open(self.path("notes"), "w").close()
         os.chmod(self.path("notes"), 0o666)
 
@@ -167,6 +172,12 @@ class Site:
     def post(self, path, body, headers=None):
         return self.server.request("POST", path, headers, body)
 
+    @staticmethod
+    def hurry(client):
+        """One that took little at a time takes much from now on."""
+        client.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        return client
+
     def background(self, function, *args):
         thread = threading.Thread(target=function, args=args, daemon=True)
         self.threads.append(thread)
@@ -203,6 +214,16 @@ class Site:
             t.join(harness.PATIENCE)
         for fd in self.gates.values():
             os.close(fd)
+
+
+def sum_of_rest(client):
+    """Length and CRC-32 of all there is until the server closes."""
+    n, crc = len(client.buf), zlib.crc32(client.buf)
+    while True:
+        piece = client.s.recv(1 << 18)
+        if not piece:
+            return n, crc
+        n, crc = n + len(piece), zlib.crc32(piece, crc)
 
 
 def is_alive(pid):
