@@ -48,10 +48,6 @@ def helpers(s, name="muster-cgi"):
     return found
 
 
-def web_children(s):
-    return [p.pid for p in s.server.children() if p.pid not in helpers(s)]
-
-
 # ---- the client goes away ----
 
 @pytest.mark.parametrize("when", ["before the head", "in the answer", "in the body"])
@@ -236,11 +232,9 @@ def test_a_web_child_that_dies_takes_its_scripts_with_it(cgi):
     s.gate("never")
     s.python("ends", ENDS % (OBEYS, ""))
     s.sh("quick", "head; echo quick\n")
-    s.ask("/cgi/ends")
+    c = s.ask("/cgi/ends")
     script, child = running(s)[0]
-    for pid in web_children(s):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    s.kill_holders([c])
     s.await_note("term %d" % script)
     wait_until("both are gone", lambda: not is_alive(script) and not is_alive(child))
     assert s.get("/cgi/quick").body == b"quick\n"

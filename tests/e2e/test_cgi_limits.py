@@ -2,7 +2,6 @@
 import contextlib
 import os
 import select
-import signal
 import threading
 
 import pytest
@@ -216,11 +215,7 @@ def test_a_web_child_that_dies_gives_its_places_back(cgi):
     busy = q.occupy()
     waiting = [q.ask("waits%d" % i) for i in range(2)]
     q.s.static_is_served()
-    web = [p.pid for p in q.s.server.children() if p.status()["Name"] not in ("muster-cgi", "muster-suexec")]
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # none of them is to see another one's places free
-        for pid in web:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+    q.s.kill_holders(busy + waiting)
     for c in busy + waiting:
         with contextlib.suppress(ConnectionResetError):
             assert c.rest() == b""
