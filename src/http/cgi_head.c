@@ -68,9 +68,7 @@ static enum mu_rc take_field(struct mu_cgi_head_parser *p, struct mu_str name, s
     case MU_H_CONTENT_LENGTH:
         take_length(h, value);
         return MU_OK;
-    case MU_H_LOCATION: /* of two, nobody knows which is meant */
-        if (h->location.n && !mu_str_eq(h->location, value))
-            return refuse(p, MU_BAD, "two Locations", value);
+    case MU_H_LOCATION:
         h->location = value;
         return MU_OK;
     default:
