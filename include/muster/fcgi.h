@@ -24,14 +24,14 @@ enum mu_fcgi_end {
 };
 
 struct mu_fcgi_opts {
-    struct mu_str name;        /**< for log lines: "fcgi://127.0.0.1:9000", "pool blog" */
-    int64_t io_ms;             /**< longest silence of the application */
-    bool streams_body;         /**< send the body as it comes (ProxyRequestBuffering off) */
-    bool flushes;              /**< hand each piece on at once (flushpackets on); no spooling then */
-    bool flushes_pauses;       /**< … what has come, when the application pauses (auto); likewise */
-    bool wants_keep;           /**< FCGI_KEEP_CONN */
-    bool passes_client;        /**< ProxyFCGIPassClient: lend the client's socket, if possible */
-    bool may_retry;            /**< nothing answered, idempotent method: once more after BROKEN */
+    struct mu_str name;  /**< for log lines: "fcgi://127.0.0.1:9000", "pool blog" */
+    int64_t io_ms;       /**< longest silence of the application */
+    bool streams_body;   /**< send the body as it comes (ProxyRequestBuffering off) */
+    bool flushes;        /**< hand each piece on at once (flushpackets on); no spooling then */
+    bool flushes_pauses; /**< … what has come, when the application pauses (auto); likewise */
+    bool wants_keep;     /**< FCGI_KEEP_CONN */
+    bool passes_client;  /**< ProxyFCGIPassClient: lend the client's socket, if possible */
+    bool may_retry;      /**< nothing answered, idempotent method: once more after BROKEN */
     /** Last changes to the environment (ProxyFCGIBackendType, ProxyFCGISetEnvIf). May be NULL. */
     enum mu_rc (*adjust)(struct mu_req *r, struct mu_cgi_env *env, void *arg);
     /** As in struct mu_cgi_answer. May be NULL. */

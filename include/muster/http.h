@@ -59,5 +59,10 @@ struct mu_str mu_uri_encode_path(struct mu_arena *a, struct mu_str path);
 struct mu_str mu_html_escape(struct mu_arena *a, struct mu_str s);
 /** Is it "scheme://..." (or "scheme:" with a known scheme)? */
 bool mu_uri_is_absolute(struct mu_str s);
+/**
+ * Bytes of `path` that the prefix `from` covers, 0 when it does not match. Runs of slashes count as one, and a prefix ends at
+ * a slash or at the end of the path.
+ */
+size_t mu_uri_covers(struct mu_str path, struct mu_str from);
 
 #endif

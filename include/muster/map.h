@@ -14,6 +14,8 @@ struct mu_map *mu_map_create(struct mu_arena *a, bool icase);
 void *mu_map_get(const struct mu_map *m, struct mu_str key);
 /** Set or replace. A NULL value is stored as such. */
 MU_NODISCARD enum mu_rc mu_map_set(struct mu_map *m, struct mu_str key, void *value);
+/** Set every pair of `from`, which may be NULL. */
+MU_NODISCARD enum mu_rc mu_map_merge(struct mu_map *to, const struct mu_map *from);
 /** Remove; returns the old value or NULL. */
 void *mu_map_remove(struct mu_map *m, struct mu_str key);
 size_t mu_map_len(const struct mu_map *m);

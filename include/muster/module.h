@@ -66,8 +66,8 @@ enum mu_threads {
  * the kernel's.
  */
 struct mu_status_provider {
-    const char *title;                                   /**< heading of its section */
-    void (*html)(struct mu_req *r, struct mu_buf *out);  /**< the section's content */
+    const char *title;                                     /**< heading of its section */
+    void (*html)(struct mu_req *r, struct mu_buf *out);    /**< the section's content */
     void (*machine)(struct mu_req *r, struct mu_buf *out); /**< "Key: value" lines */
 };
 

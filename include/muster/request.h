@@ -282,6 +282,8 @@ MU_MAY_SUSPEND enum mu_status mu_internal_redirect(struct mu_req *r, struct mu_s
 
 /** "http" or "https". */
 struct mu_str mu_req_scheme(const struct mu_req *r);
+/** "HTTP/1.1" and so on, of the request. */
+struct mu_str mu_req_protocol(const struct mu_req *r);
 /** Host for self-referential URLs, by UseCanonicalName. */
 struct mu_str mu_req_server_name(const struct mu_req *r);
 /**

@@ -121,6 +121,7 @@ void mu_io_init(struct mu_io *io, int fd);
 void mu_io_init_socket(struct mu_io *io, int fd);
 /**
  * Another process may hold a copy of the descriptor: unregister it explicitly before it is closed.
+ * Said before that process gets it; a socket has no receive timeout then.
  */
 void mu_io_share(struct mu_io *io);
 /** Register now, so that on_ready is called. Reactor thread. */

@@ -114,32 +114,6 @@ static void put_made(struct maker *m, struct mu_str name, struct mu_str value)
 
 /* ---- header fields ---- */
 
-static bool is_same_field(const struct mu_header *a, const struct mu_header *b)
-{
-    return a->id == b->id && (a->id != MU_H_OTHER || mu_str_ieq(a->name, b->name));
-}
-
-static bool is_repeated(const struct mu_headers *h, uint32_t i)
-{
-    for (uint32_t k = 0; k < i; k++) {
-        if (is_same_field(&h->v[k], &h->v[i]))
-            return true;
-    }
-    return false;
-}
-
-/* The values of all fields of that name (RFC 9110 section 5.3); the first one is at `i`. */
-static struct mu_str joined(struct mu_req *r, uint32_t i)
-{
-    struct mu_str value = r->in.v[i].value;
-
-    for (uint32_t k = i + 1; k < r->in.n; k++) {
-        if (is_same_field(&r->in.v[k], &r->in.v[i]))
-            value = mu_str_cat(r->arena, value, MU_S(", "), r->in.v[k].value);
-    }
-    return value.p || value.n ? value : MU_S("");
-}
-
 /* "X-Name" → "HTTP_X_NAME". p == NULL: the name has other characters, or memory is out. */
 static struct mu_str http_name(struct mu_arena *a, struct mu_str field)
 {
@@ -187,11 +161,11 @@ static void put_fields(struct maker *m, struct mu_req *r)
         const struct mu_header *f = &r->in.v[i];
         struct mu_str name;
 
-        if (is_kept_back(r, f) || is_repeated(&r->in, i))
+        if (is_kept_back(r, f) || mu_headers_first_row(&r->in, i) != i)
             continue;
         name = http_name(r->arena, f->name);
-        if (name.p)
-            put_made(m, name, joined(r, i));
+        if (name.p) /* RFC 9110 section 5.3 */
+            put_made(m, name, mu_headers_join_row(r->arena, &r->in, i, MU_S(", ")));
     }
 }
 
@@ -303,22 +277,6 @@ static void put_redirect(struct maker *m, struct mu_req *r)
 
 /* ---- what CGI's own are ---- */
 
-static struct mu_str protocol(const struct mu_req *r)
-{
-    if (r->main)
-        return MU_S("INCLUDED");
-    switch (r->version) {
-    case 9:
-        return MU_S("HTTP/0.9");
-    case 1000:
-        return MU_S("HTTP/1.0");
-    case 2000:
-        return MU_S("HTTP/2.0");
-    default:
-        return MU_S("HTTP/1.1");
-    }
-}
-
 /*
  * What of the path is not path information. The two need not have the same bytes (an alias may have
  * changed them), so as much as agrees from the end counts, cut at a slash, as in httpd.
@@ -351,7 +309,7 @@ static void put_cgi(struct maker *m, struct mu_req *r)
 {
     put(m, MU_S("SCRIPT_FILENAME"), r->filename);
     put(m, MU_S("GATEWAY_INTERFACE"), MU_S("CGI/1.1"));
-    put(m, MU_S("SERVER_PROTOCOL"), protocol(r));
+    put(m, MU_S("SERVER_PROTOCOL"), r->main ? MU_S("INCLUDED") : mu_req_protocol(r));
     put(m, MU_S("REQUEST_METHOD"), r->method_name);
     put(m, MU_S("QUERY_STRING"), r->query);
     put(m, MU_S("REQUEST_URI"), app_conf_of(r)->uses_current_uri ? r->path : r->target);

@@ -1,5 +1,5 @@
 /*
- * fcgi_pass: the client's socket for an application that wants to answer by itself (docs/fastcgi-pass-client.md). The
+ * fcgi_pass: the client's socket for an application that wants to answer by itself (docs/fcgi-pass-client.md). The
  * application learns by a parameter that it may ask; only one that asks sees anything of the extension.
  */
 #include "fcgi_talk.h"
@@ -8,10 +8,18 @@
 
 #define OFFER MU_S("MUSTER_PASS_CLIENT")
 
+/* The connection of a request that a proxy has sent carries other clients' requests too. */
+static bool is_from_proxy(const struct mu_req *r)
+{
+    return mu_headers_get(&r->in, MU_S("Via")).p || mu_headers_get(&r->in, MU_S("Forwarded")).p ||
+           mu_headers_get(&r->in, MU_S("X-Forwarded-For")).p;
+}
+
 enum mu_rc mu_pass_offer(struct mu_req *r, const struct mu_fcgi_opts *o, struct mu_cgi_env *env)
 {
     /* What certainly cannot be lent is not offered; the rest is seen when it is asked for. */
-    bool may_be = o->passes_client && !r->main && r->version < 2000 && !r->peer->is_tls;
+    bool may_be = o->passes_client && !r->main && r->version < 2000 && !r->peer->is_tls &&
+                  !is_from_proxy(r);
 
     if (may_be)
         return mu_cgi_env_set(env, OFFER, MU_S("1"));

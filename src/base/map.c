@@ -156,3 +156,16 @@ bool mu_map_next(const struct mu_map *m, size_t *it, struct mu_str *key, void **
     ++*it;
     return true;
 }
+
+enum mu_rc mu_map_merge(struct mu_map *to, const struct mu_map *from)
+{
+    struct mu_str key;
+    void *value;
+    size_t it = 0;
+
+    while (from && mu_map_next(from, &it, &key, &value)) {
+        if (mu_map_set(to, key, value) != MU_OK)
+            return MU_NOMEM;
+    }
+    return MU_OK;
+}

@@ -17,6 +17,8 @@
     X(env)                                                                                         \
     X(setenvif)                                                                                    \
     X(mime)                                                                                        \
+    X(proxy)                                                                                       \
+    X(proxy_fcgi)                                                                                  \
     X(alias)                                                                                       \
     X(actions)                                                                                     \
     X(cgi)                                                                                         \

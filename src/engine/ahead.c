@@ -4,8 +4,9 @@
  * the request. When a connection's last requests came soon, its socket is made blocking and the
  * next wait is a recv(2) straight into the buffer where the request belongs. The rest of the room
  * does not notice: its calls say MSG_DONTWAIT, and sendfile(2), which cannot, takes the flag back.
- * What else is waited for is looked at when the read returns, after WAIT_MS at the latest, and the
- * wait after an unsuccessful one is a poll again: late by at most that, lost never, no signal.
+ * What else is waited for is asked by a poll: the wait behind a read in vain is one, and so is one
+ * in WAIT_MS however lively the client. So it is late by twice that at most, lost never, no signal.
+ * Whoever is given the socket by others finds it as if all this had not been (mu_ahead_share).
  */
 #include <engine/ahead.h>
 #include <muster/clock.h>
@@ -90,6 +91,15 @@ void mu_ahead_unblock(const struct mu_io *io)
     a->is_refused = true; /* taking it back and forth costs more than it spares */
 }
 
+void mu_ahead_share(const struct mu_io *io)
+{
+    struct mu_ahead *a = ahead_of(io);
+
+    mu_ahead_unblock(io);
+    if (a && a->has_timeout)
+        (void)set_timeout(a, io->fd, 0);
+}
+
 void mu_ahead_forget(struct mu_ahead *a, const struct mu_io *io, bool is_closing)
 {
     if (a->known != io)
@@ -115,7 +125,7 @@ bool mu_ahead_may_wait(struct mu_reactor *r, int timeout_ms)
     struct mu_io *io = a->io;
 
     if (!io || a->quick < QUICK_MAX || a->is_refused || r->fibers_n > 0 ||
-        (timeout_ms >= 0 && timeout_ms < WAIT_MS))
+        (timeout_ms >= 0 && timeout_ms < WAIT_MS) || mu_now_ms() - a->polled_ms >= WAIT_MS)
         return false;
     if (io->ready != MU_WRITABLE || !(io->flags & MU_IO_WATCHED) || !(io->flags & MU_IO_STREAM) ||
         !mu_list_empty(&io->waiters))

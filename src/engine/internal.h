@@ -19,6 +19,9 @@ enum {
     MU_IO_WATCHED = 128,  /**< on_ready is wanted even while no fiber waits */
 };
 
+/** A bit of mu_io.ready that nobody can wait for: both directions are closed, nothing will come. */
+enum { MU_IO_TORN = 8 };
+
 /**
  * A place to switch to: the saved stack pointer, and what the sanitizers want to know about its
  * stack.
@@ -121,6 +124,8 @@ void mu_ahead_expect(struct mu_reactor *r, struct mu_io *io, void *buf, size_t c
 size_t mu_ahead_take(struct mu_io *io, void *buf, size_t cap);
 /** A call that cannot say MSG_DONTWAIT is about to be made on io. */
 void mu_ahead_unblock(const struct mu_io *io);
+/** Somebody else gets a copy of io's descriptor: the socket is as it was accepted, and stays so. */
+void mu_ahead_share(const struct mu_io *io);
 
 enum { MU_EPOLL_BATCH = 256, MU_REACTOR_BUFS = 64, MU_REACTOR_ARENAS = 64 };
 enum { MU_BUF_SIZE = 16 * 1024 };
@@ -142,6 +147,7 @@ struct mu_ahead {
     char *buf;
     size_t cap;
     size_t got; /**< bytes read into buf that mu_try_read() has yet to hand out */
+    int64_t polled_ms; /**< when all that is waited for was asked last */
     /* What is known of one connection while its descriptor is registered. */
     const struct mu_io *known;
     uint8_t quick;    /**< waits in a row that were short */

@@ -87,8 +87,9 @@ MU_NODISCARD enum mu_rc mu_level_watch(struct mu_reactor *r, struct mu_io *io, i
  * Nothing has to come of it. But a reactor that serves this connection alone may then wait in the
  * read itself, which spares the other call; `buf` stays the caller's and valid until on_ready is
  * called (which reads into it), io is closed or released, or another buffer (NULL: none) is named.
- * Such a wait ends after a tenth of a second at the latest, so posts and watched descriptors, a
- * stop request among them, are seen by then.
+ * Such a wait ends after a tenth of a second at the latest, and all that is watched is asked once in
+ * that time: posts and a stop request are seen within a fifth of a second. Not for a stream whose
+ * calls are made by a library: they would find a socket that blocks.
  */
 void mu_io_expect(struct mu_io *io, void *buf, size_t cap);
 

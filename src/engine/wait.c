@@ -279,6 +279,7 @@ void mu_io_expect(struct mu_io *io, void *buf, size_t cap)
 void mu_io_share(struct mu_io *io)
 {
     io->flags |= MU_IO_SHARED;
+    mu_ahead_share(io);
 }
 
 struct io_call {

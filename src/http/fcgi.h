@@ -29,7 +29,7 @@ enum mu_fcgi_type {
     MU_FCGI_T_GET_VALUES = 9,
     MU_FCGI_T_GET_VALUES_RESULT = 10,
     MU_FCGI_T_UNKNOWN = 11,
-    /* Muster's own (docs/fastcgi-pass-client.md); sent to nobody who did not send the first. */
+    /* Muster's own (docs/fcgi-pass-client.md); sent to nobody who did not send the first. */
     MU_FCGI_T_TAKE_CLIENT = 200, /**< application: the client's socket, please */
     MU_FCGI_T_CLIENT = 201,      /**< server: here it is (or not) */
     MU_FCGI_T_CLIENT_DONE = 202, /**< application: what it sent on it */

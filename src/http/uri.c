@@ -260,3 +260,24 @@ bool mu_uri_is_absolute(struct mu_str s)
     }
     return false;
 }
+
+size_t mu_uri_covers(struct mu_str path, struct mu_str from)
+{
+    size_t i = 0, k = 0;
+
+    while (k < from.n) {
+        if (from.p[k] == '/') {
+            if (i >= path.n || path.p[i] != '/')
+                return 0;
+            while (k < from.n && from.p[k] == '/')
+                k++;
+            while (i < path.n && path.p[i] == '/')
+                i++;
+        } else if (i >= path.n || path.p[i++] != from.p[k++]) {
+            return 0;
+        }
+    }
+    if (from.n && from.p[from.n - 1] != '/' && i < path.n && path.p[i] != '/')
+        return 0;
+    return i;
+}

@@ -59,19 +59,6 @@ static enum mu_rc set_script(struct mu_cmd *cmd, void *conf, const struct mu_str
     return MU_OK;
 }
 
-static enum mu_rc copy(struct mu_map *to, const struct mu_map *from)
-{
-    struct mu_str key;
-    void *value;
-    size_t it = 0;
-
-    while (from && mu_map_next(from, &it, &key, &value)) {
-        if (mu_map_set(to, key, value) != MU_OK)
-            return MU_NOMEM;
-    }
-    return MU_OK;
-}
-
 static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, void *out)
 {
     const struct actions_conf *b = base, *o = over;
@@ -85,9 +72,9 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
     if (!o->actions)
         return MU_OK;
     c->actions = mu_map_create(a, true);
-    if (!c->actions || copy(c->actions, b->actions) != MU_OK)
+    if (!c->actions || mu_map_merge(c->actions, b->actions) != MU_OK)
         return MU_NOMEM;
-    return copy(c->actions, o->actions);
+    return mu_map_merge(c->actions, o->actions);
 }
 
 /* By method. A GET without a query is a plain file; two redirects deep, the program is none. */

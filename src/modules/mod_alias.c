@@ -88,31 +88,6 @@ static enum mu_rc entry_regex(struct mu_cmd *cmd, struct alias_entry *e, struct 
     return MU_OK;
 }
 
-/*
- * Bytes of `path` that the prefix `from` covers, 0 when it does not match. Runs of slashes count as one, and a
- * prefix ends at a slash or at the end of the path.
- */
-static size_t prefix_match(struct mu_str path, struct mu_str from)
-{
-    size_t i = 0, k = 0;
-
-    while (k < from.n) {
-        if (from.p[k] == '/') {
-            if (i >= path.n || path.p[i] != '/')
-                return 0;
-            while (k < from.n && from.p[k] == '/')
-                k++;
-            while (i < path.n && path.p[i] == '/')
-                i++;
-        } else if (i >= path.n || path.p[i++] != from.p[k++]) {
-            return 0;
-        }
-    }
-    if (from.n && from.p[from.n - 1] != '/' && i < path.n && path.p[i] != '/')
-        return 0;
-    return i;
-}
-
 static void warn_if_shadowed(struct mu_cmd *cmd, const struct alias_list *l,
                              const struct alias_entry *e)
 {
@@ -120,7 +95,7 @@ static void warn_if_shadowed(struct mu_cmd *cmd, const struct alias_list *l,
         const struct alias_entry *o = l->v[i];
         bool is_hidden = o->regex
                              ? mu_regex_match(o->regex, e->from, &(struct mu_match){ 0 }) == MU_OK
-                             : prefix_match(e->from, o->from) > 0;
+                             : mu_uri_covers(e->from, o->from) > 0;
 
         if (is_hidden) {
             mu_cmd_warn(cmd, "%s %.*s will probably never match: it overlaps an earlier %s",
@@ -349,7 +324,7 @@ static bool entry_target(struct mu_req *r, const struct alias_entry *e, enum ali
                                              : mu_regex_subst(r->arena, e->to, r->path, &m);
         return true;
     }
-    *covered = prefix_match(r->path, e->from);
+    *covered = mu_uri_covers(r->path, e->from);
     if (!*covered)
         return false;
     *target = mu_str_sub(r->path, *covered, r->path.n);
@@ -405,7 +380,7 @@ static void alias_here(struct mu_req *r, const struct alias_conf *c)
     struct mu_str to = c->here_alias->to;
 
     if (c->keeps_path) {
-        size_t covered = prefix_match(r->path, c->here_prefix);
+        size_t covered = mu_uri_covers(r->path, c->here_prefix);
 
         to = mu_str_cat(r->arena, to, mu_str_sub(r->path, covered, r->path.n));
     }

@@ -187,32 +187,14 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
 
 /* ---- requests ---- */
 
-static struct mu_str protocol(const struct mu_req *r)
-{
-    switch (r->version) {
-    case 9:
-        return MU_S("HTTP/0.9");
-    case 1000:
-        return MU_S("HTTP/1.0");
-    case 2000:
-        return MU_S("HTTP/2.0");
-    default:
-        return MU_S("HTTP/1.1");
-    }
-}
-
 /* All fields of the name, else the variable. */
 static struct mu_str field_or_variable(struct mu_req *r, struct mu_str name)
 {
-    struct mu_str value = MU_STR_NULL;
-
     for (uint32_t i = 0; i < r->in.n; i++) {
-        if (!mu_str_ieq(r->in.v[i].name, name))
-            continue;
-        value =
-            value.p ? mu_str_cat(r->arena, value, MU_S(", "), r->in.v[i].value) : r->in.v[i].value;
+        if (mu_str_ieq(r->in.v[i].name, name))
+            return mu_headers_join_row(r->arena, &r->in, i, MU_S(", "));
     }
-    return value.p ? value : mu_req_env(r, name);
+    return mu_req_env(r, name);
 }
 
 static struct mu_str last_field(const struct mu_req *r, const struct mu_regex *names)
@@ -243,7 +225,7 @@ static struct mu_str look(struct mu_req *r, const struct line *l)
     case FROM_METHOD:
         return r->method_name;
     case FROM_PROTOCOL:
-        return protocol(r);
+        return mu_req_protocol(r);
     case FROM_URI:
         return r->path;
     }

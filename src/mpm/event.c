@@ -47,6 +47,7 @@ struct listener {
     struct mu_conn_host host;
     struct mu_gate gate;
     bool is_good, is_leaving;
+    bool has_ended;            /* its reactor goes; by `lock` of events */
     bool has_last_call;        /* set before `leave` is posted: the end is a graceful one */
     _Atomic uint32_t open;     /* connections; read by siblings */
     _Atomic uint32_t permille; /* of the last second spent outside of waiting */
@@ -57,6 +58,8 @@ struct listener {
     int64_t others_ms;
     struct mu_post leave, abort; /* orders to it, each given at most once */
     struct mu_post gone, ended;  /* its answers to the first listener */
+    struct mu_post room;         /* there may be room for a request that waits here */
+    _Atomic bool is_room_posted;
 };
 
 struct events {
@@ -69,12 +72,14 @@ struct events {
     uint32_t n, started, threads;
     enum mu_stop stopping;
     _Atomic uint64_t served;
+    struct mu_request_limit limit;
+    uint32_t next_room; /* whose turn it is when a request may begin; by `lock` */
     /* listeners that watch no sockets; threads that are through (first listener's thread) */
     uint32_t away, ended;
     struct mu_post enough;
     _Atomic bool is_enough;
 
-    pthread_mutex_t lock; /* of begun */
+    pthread_mutex_t lock; /* of begun, and of the listeners' has_ended */
     pthread_cond_t changed;
     uint32_t begun;
 };
@@ -203,14 +208,17 @@ static bool is_far_ahead(struct listener *l)
     return l->others < UINT32_MAX / 4 && load(&l->open) > l->others * 2 + FAR_AHEAD;
 }
 
+static bool has_limit(const struct events *e)
+{
+    return e->conf->has_request_limit || e->conf->factor_permille != MU_UNSET;
+}
+
 /* The administrator's own limits, when they are set. */
 static bool is_full(const struct events *e)
 {
-    uint32_t busy = load(&e->score->busy), closing = load(&e->score->closing);
+    uint32_t busy = load(&e->limit.running), closing = load(&e->score->closing);
     uint64_t open = 0;
 
-    if (busy > e->threads)
-        busy = e->threads;
     if (e->conf->has_request_limit && busy >= e->threads)
         return true;
     if (e->conf->factor_permille == MU_UNSET)
@@ -220,6 +228,31 @@ static bool is_full(const struct events *e)
     open -= closing < open ? closing : open;
     return open * 1000 >= (uint64_t)e->threads * 1000 +
                               (uint64_t)(e->threads - busy) * (uint64_t)e->conf->factor_permille;
+}
+
+/* One place, one listener: the next in turn with a request that waits. It passes on what it cannot use. */
+static void on_room(struct mu_request_limit *limit)
+{
+    struct events *e = MU_CONTAINER_OF(limit, struct events, limit);
+    bool is_given = false;
+
+    pthread_mutex_lock(&e->lock);
+    for (uint32_t i = 0; i < e->n && !is_given; i++) {
+        struct listener *l = &e->v[e->next_room++ % e->n];
+
+        is_given = !l->has_ended && load(&l->host.held_n) > 0;
+        if (is_given && !atomic_exchange_explicit(&l->is_room_posted, true, memory_order_acq_rel))
+            mu_reactor_post(l->reactor, &l->room);
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
+static void go_on(void *arg)
+{
+    struct listener *l = arg;
+
+    atomic_store_explicit(&l->is_room_posted, false, memory_order_release);
+    mu_conn_host_go_on(&l->host);
 }
 
 /* MaxConnectionsPerChild is reached. */
@@ -416,7 +449,8 @@ static bool listener_begin(struct listener *l)
                                                                  e->child->index, 0),
                                      .slots_n = e->threads,
                                      .mpm = l,
-                                     .on_closed = on_closed };
+                                     .on_closed = on_closed,
+                                     .limit = has_limit(e) ? &e->limit : NULL };
     l->gate = (struct mu_gate){
         .child = e->child, .mpm = l, .may_accept = may_accept, .on_accept = on_accept
     };
@@ -450,6 +484,11 @@ static void *listener_main(void *arg)
         return NULL;
     mu_gate_resume(&l->gate);
     mu_reactor_run(l->reactor);
+    pthread_mutex_lock(&e->lock);
+    l->has_ended = true;
+    pthread_mutex_unlock(&e->lock);
+    if (load(&e->limit.waiting) > 0)
+        on_room(&e->limit); /* its turn may have been this thread's, which did not get to it */
     listener_end(l);
     mu_reactor_post(e->v[0].reactor, &l->ended);
     return NULL;
@@ -486,6 +525,7 @@ static void init_listeners(struct events *e)
         l->abort = (struct mu_post){ .fn = abort_all, .arg = l };
         l->gone = (struct mu_post){ .fn = note_gone, .arg = e };
         l->ended = (struct mu_post){ .fn = note_ended, .arg = e };
+        l->room = (struct mu_post){ .fn = go_on, .arg = l };
     }
 }
 
@@ -496,6 +536,8 @@ static bool start(struct events *e, struct mu_child *child)
     e->score = mu_scoreboard_child(child->scoreboard, child->index);
     e->threads = child->limits->workers_per_child;
     e->n = child->limits->listeners_per_child;
+    e->limit.most = e->threads;
+    e->limit.on_room = on_room;
     e->enough = (struct mu_post){ .fn = on_enough, .arg = e };
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->changed, NULL);

@@ -166,6 +166,11 @@ static inline enum mu_slot_state mu_board_state(struct mu_board *b, uint32_t slo
 {
     return mu_board_state_of(mu_board_word(b, slot));
 }
+/** What has passed since `since_ms`, which a child claims; 0 when that cannot be. */
+static inline int64_t mu_board_elapsed(int64_t since_ms, int64_t now_ms)
+{
+    return since_ms > 0 && since_ms < now_ms ? now_ms - since_ms : 0;
+}
 /** How many wait, and since when the first one (INT64_MAX: nobody). */
 uint32_t mu_board_waiting(struct mu_board *b, int64_t *since_ms);
 /** How far slots and tickets may be in use; never more than there are. */

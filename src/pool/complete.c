@@ -221,6 +221,8 @@ enum mu_rc mu_pool_complete(struct mu_cmd *cmd, struct mu_pool_conf *p)
 {
     enum mu_rc rc = MU_OK;
 
+    if (p->has_command && !p->argv)
+        return MU_BAD; /* its own line said why */
     if (!p->argv)
         return mu_cmd_error(cmd,
                             "ApplicationPool %.*s: Command is missing: the program to start, such "

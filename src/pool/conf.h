@@ -20,6 +20,7 @@ struct mu_pool_conf {
 
     /* The processes. What stands here is the pool's definition: when it changes they are replaced. */
     char **argv;
+    bool has_command; /**< there was a line, right or wrong */
     struct mu_str user, group;
     struct mu_identity identity; /**< user NULL: the supervisor's own (it is not root) */
     struct mu_str chroot, directory;

@@ -5,6 +5,7 @@
  * waits for nobody: who is slow to ask or to read is dropped.
  */
 #include "pool/keeper.h"
+#include "pool/web.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -109,7 +110,7 @@ void mu_control_adopt(int fd)
 static const char *state_name(const struct mu_proc *x)
 {
     static const char *const names[] = { "none", "starting", "idle",  "busy",
-                                         "busy", "in doubt", "spent", "leaving" };
+                                         "busy", "in-doubt", "spent", "leaving" };
     enum mu_slot_state s = mu_board_state(x->pool->board, x->slot);
 
     if (x->state == MU_PROC_STARTING)
@@ -160,8 +161,9 @@ static void print_proc(struct mu_buf *b, const struct mu_proc *x, int64_t now_ms
 
     if (mu_board_state(x->pool->board, x->slot) == MU_SLOT_BUSY)
         mu_board_get_text(i->request, MU_BOARD_REQUEST, line);
-    mu_buf_addf(b, "  process %d %s, up %lld s, %llu requests%s%s\n", (int)x->pid, state_name(x),
-                (long long)((now_ms - x->started_ms) / 1000), counted(&i->requests),
+    mu_buf_addf(b, "  process %d %s, up %lld s, %lld KiB, %llu requests%s%s\n", (int)x->pid,
+                state_name(x), (long long)((now_ms - x->started_ms) / 1000),
+                (long long)(mu_pool_memory_of((uint32_t)x->pid) / 1024), counted(&i->requests),
                 line[0] ? ": " : "", line);
 }
 
@@ -176,8 +178,8 @@ static void print_status(struct mu_buf *b, struct mu_pool *p, int64_t now_ms)
         mu_buf_addf(b, " of %lld", (long long)p->conf->max_children);
     mu_buf_addf(b, "\n  requests %llu, queued %llu, waiting %u", counted(&c->requests),
                 counted(&c->queued), waiting);
-    if (waiting && since_ms <= now_ms)
-        mu_buf_addf(b, " (longest %lld ms)", (long long)(now_ms - since_ms));
+    if (waiting)
+        mu_buf_addf(b, " (longest %lld ms)", (long long)mu_board_elapsed(since_ms, now_ms));
     mu_buf_addf(b,
                 "\n  refused %llu (queue full), %llu (QueueTimeout), %llu clients left the queue\n"
                 "  broken answers %llu, processes started %llu, crashed %llu\n",

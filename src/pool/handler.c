@@ -82,6 +82,27 @@ static void close_process(struct mu_req *r, struct mu_fcgi_conn *c, void *arg, e
     mu_pool_give_back(&run->held, is_in_order ? MU_SLOT_IDLE : MU_SLOT_DOUBT);
 }
 
+/* What names a file does so as the application sees it, inside its Chroot. */
+static enum mu_rc see_from_inside(struct mu_req *r, struct mu_cgi_env *env, void *arg)
+{
+    static const struct mu_str names[] = { MU_S("SCRIPT_FILENAME"), MU_S("DOCUMENT_ROOT"),
+                                           MU_S("CONTEXT_DOCUMENT_ROOT"), MU_S("PATH_TRANSLATED") };
+    const struct run *run = arg;
+    struct mu_str root = run->held.pool->conf->chroot;
+    enum mu_rc rc = MU_OK;
+
+    (void)r;
+    while (root.n && root.p[root.n - 1] == '/')
+        root.n--;
+    for (size_t i = 0; root.n && rc == MU_OK && i < MU_ARRAY_LEN(names); i++) {
+        struct mu_str path = mu_cgi_env_get(env, names[i]), rest = mu_str_sub(path, root.n, path.n);
+
+        if (path.p && mu_str_starts(path, root) && (!rest.n || rest.p[0] == '/'))
+            rc = mu_cgi_env_set(env, names[i], rest.n ? rest : MU_S("/"));
+    }
+    return rc;
+}
+
 static enum mu_status serve(struct mu_req *r, const void *conf)
 {
     struct mu_str name = mu_str_sub(r->handler, 5, r->handler.n);
@@ -107,6 +128,7 @@ static enum mu_status serve(struct mu_req *r, const void *conf)
         .flushes = c->flushes,
         .passes_client = c->passes_client,
         .may_retry = true,
+        .adjust = see_from_inside,
         .open = open_process,
         .close = close_process,
         .arg = &run,

@@ -136,10 +136,19 @@ void mu_pool_stop(struct mu_pool *p);
 void mu_pool_start(struct mu_pool *p);
 /** SIGKILL where it is due. Returns when it is next, INT64_MAX: nowhere. */
 int64_t mu_pool_press(struct mu_pool *p, int64_t now_ms);
+/**
+ * A start came to nothing: the next one waits, longer each time. Returns how long; 0: it is one of
+ * several that failed together, and the pause for them has begun.
+ */
+int64_t mu_pool_failed(struct mu_pool *p, int64_t now_ms);
 /** Time between SIGTERM and SIGKILL. */
 int64_t mu_pool_grace_ms(const struct mu_pool *p);
 
 /* manage.c */
+/** How many processes are to be started before anything else says how many there are. */
+uint32_t mu_pool_first(const struct mu_pool *p);
+/** What the arithmetic says. False: out of memory. */
+MU_NODISCARD bool mu_pool_plan(struct mu_pool *p, bool is_tick, struct mu_spare_plan *plan);
 /** How many processes there are to be; `is_tick` once a second. */
 void mu_pool_manage(struct mu_pool *p, int64_t now_ms, bool is_tick);
 

@@ -25,6 +25,7 @@ enum {
     HOLD_MAX_MS = 15000,
     AT_ONCE_MS = 1000,   /* a process that crashes within that time has failed to start */
     STEADY_MS = 3000,    /* one that serves so long ends a series of failures */
+    SERIES_MS = 60000,   /* and so does a time without any, behind what a start may take */
     GRACE_MS = 5000,     /* StopTimeout of a pool that is in no configuration any more */
     GRACE_MAX_MS = 8000, /* when the server stops: before the supervisor's own patience ends */
 };
@@ -184,21 +185,35 @@ static void describe(char *out, size_t cap, int status)
         snprintf(out, cap, "exited with status %d", WEXITSTATUS(status));
 }
 
-/* A failed start: the next one waits a little longer each time. */
-static void note_failure(struct mu_pool *p, pid_t pid, const char *how, int64_t now_ms)
+int64_t mu_pool_failed(struct mu_pool *p, int64_t now_ms)
 {
     int64_t hold = HOLD_FIRST_MS;
 
+    if (p->failures && now_ms < p->hold_until_ms)
+        return 0;
+    if (now_ms - p->hold_until_ms > SERIES_MS + (p->conf ? p->conf->start_timeout_ms : 0))
+        p->failures = 0;
     for (uint32_t i = 0; i < p->failures && hold < HOLD_MAX_MS; i++)
         hold *= 2;
     if (hold > HOLD_MAX_MS)
         hold = HOLD_MAX_MS;
     p->failures++;
     p->hold_until_ms = now_ms + hold;
-    MU_LOG(NULL, "pool", MU_LOG_ERR, "MU0904",
-           "pool %s: process %d %s as soon as it was started; the next one starts in %d ms "
-           "(what it said stands above)",
-           p->name, (int)pid, how, (int)hold);
+    return hold;
+}
+
+static void note_failure(struct mu_pool *p, pid_t pid, const char *how, int64_t now_ms)
+{
+    int64_t hold = mu_pool_failed(p, now_ms);
+
+    if (hold)
+        MU_LOG(NULL, "pool", MU_LOG_ERR, "MU0904",
+               "pool %s: process %d %s as soon as it was started; the next one starts in %d ms "
+               "(what it said stands above)",
+               p->name, (int)pid, how, (int)hold);
+    else
+        MU_LOG(NULL, "pool", MU_LOG_INFO, "MU0908", "pool %s: so did process %d: it %s", p->name,
+               (int)pid, how);
 }
 
 /* EmergencyRestartThreshold crashes within EmergencyRestartInterval. */
@@ -327,6 +342,7 @@ void mu_pool_start(struct mu_pool *p)
     p->is_stopped = false;
     p->epoch++;
     p->ready_epoch = p->epoch;
+    p->wanted = mu_pool_first(p);
     p->failures = 0;
     p->hold_until_ms = 0;
     atomic_store(&p->board->is_closed, 0);

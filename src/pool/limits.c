@@ -171,8 +171,7 @@ static void look_at_start(struct mu_proc *x, int64_t now_ms)
            "pool %s: process %d did not accept a connection within StartTimeout (%lld s); it must "
            "speak FastCGI on descriptor 0",
            x->pool->name, (int)x->pid, (long long)(x->pool->conf->start_timeout_ms / 1000));
-    x->pool->failures++;
-    x->pool->hold_until_ms = now_ms + 1000;
+    (void)mu_pool_failed(x->pool, now_ms);
     mu_proc_leave(x, now_ms, CUT_GRACE_MS);
 }
 

@@ -85,9 +85,10 @@ static void start_some(struct mu_pool *p, uint32_t n, int64_t now_ms)
     }
 }
 
-static void note_limit(struct mu_pool *p, const struct mu_spare_plan *plan, uint32_t waiting)
+static void note_limit(struct mu_pool *p, const struct mu_spare_plan *plan)
 {
-    bool is_at_limit = plan->is_at_limit && waiting;
+    int64_t since_ms;
+    bool is_at_limit = plan->is_at_limit && mu_board_waiting(p->board, &since_ms);
 
     if (is_at_limit && !p->was_at_limit)
         MU_LOG(NULL, "pool", MU_LOG_WARN, "MU0910",
@@ -97,27 +98,35 @@ static void note_limit(struct mu_pool *p, const struct mu_spare_plan *plan, uint
         p->was_at_limit = is_at_limit;
 }
 
-void mu_pool_manage(struct mu_pool *p, int64_t now_ms, bool is_tick)
+uint32_t mu_pool_first(const struct mu_pool *p)
 {
-    struct mu_spare_process *rows;
+    return p->conf->manager == MU_POOL_DYNAMIC ? (uint32_t)p->conf->start_servers : 0;
+}
+
+bool mu_pool_plan(struct mu_pool *p, bool is_tick, struct mu_spare_plan *plan)
+{
+    struct mu_spare_process *rows = calloc(p->procs_n + 1, sizeof(*rows));
     struct mu_spare_limits limits;
-    struct mu_spare_plan plan;
-    uint32_t waiting, serving;
     int64_t since_ms;
 
-    if (!p->conf || p->is_stopped || mu_keeper.stopping != MU_STOP_NONE)
-        return;
-    rows = calloc(p->procs_n + 1, sizeof(*rows));
     if (!rows)
-        return;
-    serving = census(p, rows);
-    if (serving >= p->wanted)
+        return false;
+    if (census(p, rows) >= p->wanted)
         p->wanted = 0;
-    waiting = mu_board_waiting(p->board, &since_ms);
-    limits = limits_of(p, waiting);
-    plan = mu_spare_plan(&limits, rows, p->procs_n, &p->rate, is_tick);
+    limits = limits_of(p, mu_board_waiting(p->board, &since_ms));
+    *plan = mu_spare_plan(&limits, rows, p->procs_n, &p->rate, is_tick);
     free(rows);
-    note_limit(p, &plan, waiting);
+    return true;
+}
+
+void mu_pool_manage(struct mu_pool *p, int64_t now_ms, bool is_tick)
+{
+    struct mu_spare_plan plan;
+
+    if (!p->conf || p->is_stopped || mu_keeper.stopping != MU_STOP_NONE ||
+        !mu_pool_plan(p, is_tick, &plan))
+        return;
+    note_limit(p, &plan);
     if (plan.stop >= 0)
         end_one(p, (size_t)plan.stop, now_ms);
     if (plan.start && now_ms >= p->hold_until_ms)

@@ -104,10 +104,11 @@ static bool adapt(struct mu_pool *p, const struct mu_pool_conf *c)
     if (p->is_draining) { /* it came back before all of it had gone */
         p->is_draining = p->is_stopped = false;
         p->ready_epoch = ++p->epoch;
+        p->wanted = mu_pool_first(p);
         atomic_store(&p->board->is_closed, 0);
     } else if (!p->definition) {
         p->epoch = p->ready_epoch = 1;
-        p->wanted = c->manager == MU_POOL_DYNAMIC ? (uint32_t)c->start_servers : 0;
+        p->wanted = mu_pool_first(p);
     }
     return true;
 }

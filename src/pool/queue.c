@@ -128,6 +128,14 @@ static void poke(void)
     (void)!write(mu_keeper.poke_fd, &one, sizeof(one));
 }
 
+/* A process that nothing was sent to. */
+static void hand_on(struct mu_board *b, struct mu_board_who who, const struct mu_claim *c)
+{
+    atomic_fetch_sub_explicit(&b->counts.requests, 1, memory_order_relaxed);
+    if (mu_board_release(b, who, c, MU_SLOT_IDLE) == MU_SLOT_SPENT)
+        poke();
+}
+
 /* Until it is our turn, or there is no sense in waiting any more. The ticket is gone afterwards. */
 static enum mu_rc wait_turn(struct waiter *w, struct mu_exchange *x, int64_t deadline_ms,
                             struct mu_claim *c)
@@ -141,6 +149,10 @@ static enum mu_rc wait_turn(struct waiter *w, struct mu_exchange *x, int64_t dea
         enum mu_rc waited = mu_wait(&item, 1, until < deadline_ms ? until : deadline_ms);
         enum mu_rc rc = mu_board_look(b, who, &w->ticket, c);
 
+        if (rc == MU_OK && mu_now_ms() > deadline_ms) { /* it was looked at too late */
+            hand_on(b, who, c);
+            return MU_TIMEOUT;
+        }
         if (rc != MU_AGAIN)
             return rc == MU_OK ? MU_OK : MU_NOENT;
         if (waited == MU_TIMEOUT)
@@ -232,7 +244,7 @@ enum mu_rc mu_pool_take(struct mu_pool *p, struct mu_req *r, struct mu_held *h,
             return rc;
         /* It may have left in this very moment. */
         if (!mu_exchange_has_client(mu_exchange_of(r))) {
-            (void)mu_board_release(p->board, who_am_i(), &h->claim, MU_SLOT_IDLE);
+            hand_on(p->board, who_am_i(), &h->claim);
             return gone(p, r);
         }
     }

@@ -17,17 +17,19 @@
 static enum mu_rc set_command(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
     struct mu_pool_conf *p = conf;
+    char **argv = mu_argv_split(cmd->arena, mu_str_trim(args[0]));
 
     (void)n;
-    p->argv = mu_argv_split(cmd->arena, mu_str_trim(args[0]));
-    if (!p->argv)
+    p->has_command = true;
+    p->argv = NULL;
+    if (!argv)
         return mu_cmd_error(cmd, "Command leaves a quote open: %.*s", MU_FMT(args[0]));
-    if (!p->argv[0])
+    if (!argv[0])
         return mu_cmd_error(cmd, "Command needs a program and its arguments, such as Command "
                                  "/usr/bin/php-cgi8.2");
-    if (p->argv[0][0] != '/')
-        return mu_cmd_error(cmd, "Command \"%s\": the program's path must begin with /",
-                            p->argv[0]);
+    if (argv[0][0] != '/')
+        return mu_cmd_error(cmd, "Command \"%s\": the program's path must begin with /", argv[0]);
+    p->argv = argv;
     return MU_OK;
 }
 

@@ -31,7 +31,7 @@ struct sums {
 static const char *state_name(const struct mu_slot_info *i, enum mu_slot_state s)
 {
     static const char *const names[] = { "none", "starting", "idle",  "busy",
-                                         "busy", "in doubt", "spent", "leaving" };
+                                         "busy", "in-doubt", "spent", "leaving" };
 
     if (s < MU_SLOT_NONE || s > MU_SLOT_LEAVING)
         return "unknown";
@@ -40,8 +40,7 @@ static const char *state_name(const struct mu_slot_info *i, enum mu_slot_state s
     return names[s];
 }
 
-/* Resident bytes; 0 when the kernel does not show it. */
-static int64_t memory_of(uint32_t pid)
+int64_t mu_pool_memory_of(uint32_t pid)
 {
     char path[32], text[128];
     unsigned long long pages = 0;
@@ -58,11 +57,6 @@ static int64_t memory_of(uint32_t pid)
     return sscanf(text, "%*u %llu", &pages) == 1 ? (int64_t)pages * sysconf(_SC_PAGESIZE) : 0;
 }
 
-static int64_t not_below_zero(int64_t v)
-{
-    return v > 0 ? v : 0;
-}
-
 /* Slot `at` of the pool; false when there is no process. */
 static bool view_slot(struct mu_board *b, uint32_t at, struct view *v)
 {
@@ -76,10 +70,10 @@ static bool view_slot(struct mu_board *b, uint32_t at, struct view *v)
                         .state = state_name(i, s),
                         .is_busy = s == MU_SLOT_BUSY || s == MU_SLOT_DOUBT,
                         .requests = atomic_load(&i->requests),
-                        .up_s = not_below_zero(now_ms - atomic_load(&i->started_ms)) / 1000 };
-    v->memory = memory_of(v->pid);
+                        .up_s = mu_board_elapsed(atomic_load(&i->started_ms), now_ms) / 1000 };
+    v->memory = mu_pool_memory_of(v->pid);
     if (v->is_busy) {
-        v->busy_ms = not_below_zero(now_ms - atomic_load(&i->begun_ms));
+        v->busy_ms = mu_board_elapsed(atomic_load(&i->begun_ms), now_ms);
         mu_board_get_text(i->request, MU_BOARD_REQUEST, v->request);
         mu_board_get_text(i->client, MU_BOARD_CLIENT, v->client);
     }
@@ -100,7 +94,7 @@ static struct sums sum(struct mu_board *b)
     }
     t.waiting = mu_board_waiting(b, &since_ms);
     if (t.waiting)
-        t.longest_ms = not_below_zero(mu_now_ms() - since_ms);
+        t.longest_ms = mu_board_elapsed(since_ms, mu_now_ms());
     return t;
 }
 
@@ -185,6 +179,23 @@ static void add_numbers(struct mu_buf *out, const char *name, const struct mu_po
         mu_buf_addf(out, "Pool.%s.%s: %llu\n", name, rows[i].key, counted(rows[i].v));
 }
 
+/* The request stands in quotes; one in it is written as in an address. */
+static void add_process(struct mu_buf *out, const char *name, const struct view *v)
+{
+    mu_buf_addf(out,
+                "Pool.%s.Process: pid=%u state=%s requests=%llu uptime=%lld memory=%lld busy=%.3f "
+                "client=%s request=\"",
+                name, v->pid, v->state, v->requests, (long long)v->up_s, (long long)v->memory,
+                (double)v->busy_ms / 1000.0, v->client);
+    for (const char *c = v->request; *c; c++) {
+        if (*c == '"')
+            mu_buf_add(out, MU_S("%22"));
+        else
+            mu_buf_addc(out, *c);
+    }
+    mu_buf_add(out, MU_S("\"\n"));
+}
+
 static void add_lines(struct mu_buf *out, struct mu_pool *p)
 {
     struct sums t = sum(p->board);
@@ -200,13 +211,8 @@ static void add_lines(struct mu_buf *out, struct mu_pool *p)
                 (double)t.longest_ms / 1000.0);
     add_numbers(out, p->name, p);
     for (uint32_t i = 0; i < mu_board_slots_end(p->board); i++) {
-        if (!view_slot(p->board, i, &v))
-            continue;
-        mu_buf_addf(out,
-                    "Pool.%s.Process: pid=%u state=%s requests=%llu uptime=%lld memory=%lld "
-                    "busy=%.3f client=%s request=\"%s\"\n",
-                    p->name, v.pid, v.state, v.requests, (long long)v.up_s, (long long)v.memory,
-                    (double)v.busy_ms / 1000.0, v.client, v.request);
+        if (view_slot(p->board, i, &v))
+            add_process(out, p->name, &v);
     }
 }
 

@@ -25,6 +25,8 @@ struct mu_held {
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_pool_take(struct mu_pool *p, struct mu_req *r,
                                                     struct mu_held *h, enum mu_status *status);
+/** Resident bytes of a process; 0 when the kernel does not show it. */
+int64_t mu_pool_memory_of(uint32_t pid);
 /** Give it back: MU_SLOT_IDLE after an answer in order, MU_SLOT_DOUBT else. */
 void mu_pool_give_back(const struct mu_held *h, enum mu_slot_state to);
 

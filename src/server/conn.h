@@ -10,6 +10,20 @@
 
 struct mu_conn;
 
+/**
+ * How many requests a child works on at once (EventRequestLimit, AsyncRequestWorkerFactor): shared by
+ * its hosts. A request counts from its beginning until nothing but sending is left of it.
+ */
+struct mu_request_limit {
+    uint32_t most;
+    _Atomic uint32_t running, waiting;
+    /**
+     * There is a place and somebody waits: see to it that mu_conn_host_go_on is called for a host
+     * whose held_n is not 0. Any reactor of the child.
+     */
+    void (*on_room)(struct mu_request_limit *l);
+};
+
 /** One a reactor: what its connections share. The MPM owns it and fills the upper part. */
 struct mu_conn_host {
     struct mu_reactor *reactor;
@@ -21,12 +35,15 @@ struct mu_conn_host {
     bool is_single; /**< one connection at a time: its state is the slot's state */
     void *mpm;      /**< the MPM's own */
     void (*on_closed)(struct mu_conn_host *h); /**< a connection ended (reactor context) */
+    struct mu_request_limit *limit;            /**< NULL: none */
 
     /* The server room's own: counts, lists, the drain flag. */
     uint32_t connections;
     uint32_t requests_running;
     bool is_draining;
     struct mu_list conns;
+    struct mu_list held;     /**< what waits for the limit */
+    _Atomic uint32_t held_n; /**< and how many; others read it */
     void *priv;
 };
 
@@ -42,6 +59,8 @@ void mu_conn_host_fini(struct mu_conn_host *h);
  */
 MU_NODISCARD enum mu_rc mu_conn_open(struct mu_conn_host *h, int fd, const struct mu_listener *l,
                                      const struct mu_addr *peer);
+/** Begin requests that wait for the limit, as many as there is room for. Reactor thread, no fiber. */
+void mu_conn_host_go_on(struct mu_conn_host *h);
 /**
  * Graceful end: idle connections are closed (once nothing more arrived on them), running requests
  * are answered with Connection: close, unfinished heads may finish. Repeating is harmless.

@@ -54,6 +54,20 @@ static inline struct mu_host_priv *mu_host_priv(const struct mu_conn_host *h)
     return h->priv;
 }
 
+/** Who waits for a place under the host's limit. Embed it. */
+struct mu_limit_wait {
+    struct mu_list link;
+    void (*go)(struct mu_limit_wait *w);
+};
+/** Take a place under h's limit, which it has. False: there is none, or others wait for one. */
+bool mu_limit_take(struct mu_conn_host *h);
+void mu_limit_give(struct mu_conn_host *h);
+/** Wait for one: `go` is called in the reactor, with the place taken and `w` off the list. */
+void mu_limit_wait(struct mu_conn_host *h, struct mu_limit_wait *w,
+                   void (*go)(struct mu_limit_wait *w));
+/** Wait no more. */
+void mu_limit_leave(struct mu_conn_host *h, struct mu_limit_wait *w);
+
 /** The protocol of a Listen line; HTTP/1 when nobody registered the name. */
 const struct mu_protocol *mu_protocol_find(struct mu_str name);
 extern const struct mu_protocol mu_protocol_http1;
@@ -86,6 +100,8 @@ MU_NODISCARD enum mu_rc mu_exchange_take_head(struct mu_exchange *x, const struc
  */
 void mu_exchange_score_begin(struct mu_exchange *x);
 void mu_exchange_score_parked(struct mu_exchange *x);
+/** Nothing but sending is left of it: its place under the host's limit is free. */
+void mu_exchange_limit_end(struct mu_exchange *x);
 /** Log and account; what the exchange holds besides its arena is freed. Then the arena may go. */
 void mu_exchange_finish(struct mu_exchange *x);
 

@@ -203,6 +203,23 @@ static void describe(struct mu_exchange *x)
     }
 }
 
+/** Under event a request that takes longer is a busy worker, wherever it runs. */
+static void count_busy(struct mu_exchange *x)
+{
+    if (x->is_busy || x->host->is_single || !x->host->score)
+        return;
+    x->is_busy = true;
+    atomic_fetch_add_explicit(&x->host->score->busy, 1, memory_order_relaxed);
+}
+
+void mu_exchange_limit_end(struct mu_exchange *x)
+{
+    if (!x->is_limited)
+        return;
+    x->is_limited = false;
+    mu_limit_give(x->host);
+}
+
 void mu_exchange_score_begin(struct mu_exchange *x)
 {
     struct mu_conn_host *h = x->host;
@@ -213,6 +230,7 @@ void mu_exchange_score_begin(struct mu_exchange *x)
         mu_score_state(x->slot, 'W');
     } else if (mu_host_priv(h)->wants_status) {
         x->slot = claim_slot(h);
+        count_busy(x);
     }
     if (x->slot && mu_host_priv(h)->wants_status)
         describe(x);
@@ -222,6 +240,7 @@ void mu_exchange_score_parked(struct mu_exchange *x)
 {
     if (!x->slot && !x->host->is_single)
         x->slot = claim_slot(x->host);
+    count_busy(x);
 }
 
 /** One writer, so a plain addition in two halves; relaxed: display only. */
@@ -268,6 +287,9 @@ void mu_exchange_finish(struct mu_exchange *x)
     bool wants_status = mu_host_priv(h)->wants_status;
 
     h->requests_running--;
+    mu_exchange_limit_end(x);
+    if (x->is_busy)
+        atomic_fetch_sub_explicit(&h->score->busy, 1, memory_order_relaxed);
     mu_score_state(x->slot, 'L');
     mu_log_exchange(x);
     if (wants_status && x->slot)

@@ -63,6 +63,8 @@ struct mu_exchange {
     bool is_lent;         /**< a program writes to the client: nobody else may */
     bool is_field_lost;   /**< there was no memory for a field of the answer */
     bool is_body_dropped; /**< nobody is going to read the request's body */
+    bool is_limited;      /**< it has a place under the host's limit */
+    bool is_busy;         /**< the scoreboard counts it as a busy worker */
     bool is_spooling;     /**< mu_resp_spool was called */
     bool is_raw;          /**< mu_resp_raw was: the handler makes the head, too */
     bool must_not_wait;   /**< of a write: a slow client must not hold the writer */

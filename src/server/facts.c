@@ -18,6 +18,20 @@ struct mu_str mu_req_scheme(const struct mu_req *r)
     return r->peer && r->peer->is_tls ? MU_S("https") : MU_S("http");
 }
 
+struct mu_str mu_req_protocol(const struct mu_req *r)
+{
+    switch (r->version) {
+    case 9:
+        return MU_S("HTTP/0.9");
+    case 1000:
+        return MU_S("HTTP/1.0");
+    case 2000:
+        return MU_S("HTTP/2.0");
+    default:
+        return MU_S("HTTP/1.1");
+    }
+}
+
 struct mu_str mu_req_server_name(const struct mu_req *r)
 {
     const struct mu_core_conf *core = mu_core_of(r->conf);

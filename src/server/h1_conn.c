@@ -82,6 +82,7 @@ static bool end_exchange(struct mu_conn *c)
     h->wants_turn = false;
     if (!goes_on) {
         free(skip);
+        skip = NULL;
         close_after(c, x);
     }
     mu_reactor_arena_give_back(mu_reactor_self(), a);
@@ -102,6 +103,7 @@ static void begin_flush(struct mu_conn *c)
 
     h->state = MU_H1_FLUSH;
     h->x->x.fiber = NULL;
+    mu_exchange_limit_end(&h->x->x);
     mu_conn_count(c, MU_CONN_WRITING, 'W');
     if (!mu_conn_watch(c)) {
         h->x->x.is_aborted = true;
@@ -238,6 +240,16 @@ static void flush_on(struct mu_conn *c)
     }
 }
 
+void mu_h1_go(struct mu_limit_wait *w)
+{
+    struct mu_h1 *h = MU_CONTAINER_OF(w, struct mu_h1, wait);
+    struct mu_conn *c = mu_h1_conn(h);
+
+    mu_h1_unhold(c);
+    h->has_place = true;
+    read_on(c);
+}
+
 static void h1_open(struct mu_conn *c)
 {
     struct mu_h1 *h = mu_h1_of(c);
@@ -269,6 +281,13 @@ static void h1_ready(struct mu_conn *c, unsigned events)
     case MU_H1_IDLE:
         if (events & (MU_READABLE | MU_HANGUP))
             read_announced(c);
+        return;
+    case MU_H1_HELD:
+        if ((events & MU_HANGUP) && mu_conn_is_torn(c)) {
+            mu_limit_leave(c->host, &h->wait);
+            mu_h1_unhold(c);
+            mu_h1_end(c, false);
+        }
         return;
     case MU_H1_RUN:
         /* A client that has merely finished sending still gets its answer. */
@@ -352,6 +371,13 @@ static void h1_timeout(struct mu_conn *c)
     case MU_H1_LINGER:
         mu_h1_linger_timeout(c);
         return;
+    case MU_H1_HELD:
+        mu_limit_leave(c->host, &h->wait);
+        mu_h1_unhold(c);
+        if (mu_h1_refuse_head(c, MU_503_SERVICE_UNAVAILABLE,
+                              "EventRequestLimit: no request ended within TimeOut") == MU_H1_READY)
+            start(c);
+        return;
     case MU_H1_RUN:
         mu_h1_beside_timeout(h->x);
         return;
@@ -384,6 +410,10 @@ static void h1_abort(struct mu_conn *c)
         (void)end_exchange(c);
     } else {
         mu_h1_skip_end(h);
+        if (h->state == MU_H1_HELD) {
+            mu_limit_leave(c->host, &h->wait);
+            mu_h1_unhold(c);
+        }
         mu_h1_end(c, false);
     }
 }

@@ -11,6 +11,7 @@
 enum mu_h1_state {
     MU_H1_HEAD,   /**< a request head is awaited or has arrived in part; no fiber */
     MU_H1_IDLE,   /**< between requests: nothing is held */
+    MU_H1_HELD,   /**< a request is there, and waits until it may begin (EventRequestLimit) */
     MU_H1_RUN,    /**< a fiber answers */
     MU_H1_SKIP,   /**< answered; the reactor drops what is left of the request's body */
     MU_H1_FLUSH,  /**< the fiber went home; the reactor sends what is left */
@@ -36,9 +37,13 @@ struct mu_h1 {
     uint8_t state;         /**< enum mu_h1_state */
     uint8_t buf_kind;      /**< enum mu_h1_buf */
     bool wants_turn;       /**< the timer means "go on", not "too late" (not of heads) */
-    bool is_aborted;       /**< the server aborts; the fiber is on its way home */
+    bool is_aborted : 1;   /**< the server aborts; the fiber is on its way home */
+    bool has_place : 1;    /**< under the host's limit, for the next request */
     uint32_t keepalive_ms; /**< of the server that answered last */
-    struct mu_h1_parser parser;
+    union {
+        struct mu_h1_parser parser;
+        struct mu_limit_wait wait; /**< MU_H1_HELD */
+    };
     int64_t since_ms; /**< when the head began, or lingering */
 };
 
@@ -115,6 +120,11 @@ enum mu_h1_got mu_h1_next(struct mu_conn *c);
 enum mu_h1_got mu_h1_refuse_head(struct mu_conn *c, enum mu_status status, const char *why);
 /** Milliseconds until the present head is too late; <= 0: it is. */
 int64_t mu_h1_head_ms_left(struct mu_conn *c);
+
+/** Let c wait no more (MU_H1_HELD): its request may begin, or c ends. */
+void mu_h1_unhold(struct mu_conn *c);
+/** To be called when it may begin, with a place taken for it: h1_conn.c. */
+void mu_h1_go(struct mu_limit_wait *w);
 
 /* h1_buf.c */
 

@@ -39,10 +39,11 @@ enum mu_rc mu_h1_lend(struct mu_exchange *mx, int *fd)
     struct mu_h1_exchange *x = mu_h1_exchange_of(mx);
     struct mu_conn *c = mx->conn;
 
-    if (c->stream.ops || mx->req.version < 1000 || x->has_pending || !mu_h1_body_covers_input(x) ||
-        !set_nonblocking(c->stream.io.fd, false))
+    if (c->stream.ops || mx->req.version < 1000 || x->has_pending || !mu_h1_body_covers_input(x))
         return MU_DENIED;
     mu_io_share(&c->stream.io);
+    if (!set_nonblocking(c->stream.io.fd, false))
+        return MU_DENIED;
     x->lent_at = sent_so_far(c->stream.io.fd);
     x->was_lent = true;
     *fd = c->stream.io.fd;

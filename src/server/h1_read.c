@@ -107,13 +107,64 @@ static struct mu_h1_exchange *begin(struct mu_conn *c, struct mu_arena *a,
     h->parser = (struct mu_h1_parser){ 0 };
     c->present = x;
     mu_timer_cancel(&c->timer);
+    x->is_limited = h->has_place;
+    h->has_place = false;
     mu_exchange_score_begin(x);
     return hx;
+}
+
+static void give_place(struct mu_conn *c)
+{
+    if (mu_h1_of(c)->has_place)
+        mu_limit_give(c->host);
+    mu_h1_of(c)->has_place = false;
+}
+
+/** May c's request begin? */
+static bool take_place(struct mu_conn *c)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+
+    if (MU_LIKELY(!c->host->limit) || h->has_place)
+        return true;
+    h->has_place = mu_limit_take(c->host);
+    return h->has_place;
+}
+
+/**
+ * Keep the whole request that is in the buffer until it may begin; it is parsed anew then. Nobody
+ * waits longer than TimeOut.
+ */
+static enum mu_h1_got hold(struct mu_conn *c)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+
+    if (!mu_conn_watch(c) ||
+        (h->buf_kind == MU_H1_LENT && !mu_h1_buf_to_heap(c, h->n - h->start))) {
+        mu_h1_drop_buf(c);
+        mu_conn_close(c);
+        return MU_H1_CLOSED;
+    }
+    h->state = MU_H1_HELD;
+    mu_conn_count(c, MU_CONN_READING, 'R');
+    mu_timer_arm(&c->timer, mu_conn_core(c)->timeout_ms);
+    mu_limit_wait(c->host, &h->wait, mu_h1_go);
+    return MU_H1_PARKED;
+}
+
+void mu_h1_unhold(struct mu_conn *c)
+{
+    struct mu_h1 *h = mu_h1_of(c);
+
+    mu_timer_cancel(&c->timer);
+    h->parser = (struct mu_h1_parser){ 0 };
+    h->state = MU_H1_HEAD;
 }
 
 /** Out of memory before there is an exchange to say so. */
 static enum mu_h1_got no_memory(struct mu_conn *c, struct mu_arena *a)
 {
+    give_place(c);
     mu_reactor_arena_give_back(c->host->reactor, a);
     MU_LOG(
         NULL, "core", MU_LOG_ERR, "MU0510",
@@ -173,8 +224,8 @@ enum mu_h1_got mu_h1_refuse_head(struct mu_conn *c, enum mu_status status, const
 }
 
 /**
- * Look at the buffer: MU_OK when an exchange was begun, MU_AGAIN when more is needed, MU_GONE when
- * c was closed.
+ * Look at the buffer: MU_OK when an exchange was begun, MU_AGAIN when more is needed, MU_LIMIT when
+ * it may not begin yet, MU_GONE when c was closed.
  */
 static enum mu_rc take_head(struct mu_conn *c)
 {
@@ -184,7 +235,7 @@ static enum mu_rc take_head(struct mu_conn *c)
     struct mu_h1_exchange *hx;
     enum mu_status status;
     const char *problem;
-    size_t head_len;
+    size_t head_len = 0;
     enum mu_rc rc;
 
     if (!a) {
@@ -193,9 +244,11 @@ static enum mu_rc take_head(struct mu_conn *c)
     }
     rc = mu_h1_parse(&h->parser, &mu_conn_core(c)->h1, a, h->buf + h->start, h->n - h->start, &head,
                      &head_len, &status);
+    if (rc == MU_OK && !take_place(c))
+        rc = MU_AGAIN;
     if (rc == MU_AGAIN) {
         mu_reactor_arena_give_back(c->host->reactor, a);
-        return rc;
+        return head_len > 0 ? MU_LIMIT : rc;
     }
     problem = h->parser.problem;
     hx = rc == MU_NOMEM ? NULL : begin(c, a, &head, head_len);
@@ -221,6 +274,8 @@ enum mu_h1_got mu_h1_next(struct mu_conn *c)
     for (;;) {
         if (h->n > h->start) {
             rc = take_head(c);
+            if (rc == MU_LIMIT)
+                return hold(c);
             if (rc != MU_AGAIN)
                 return rc == MU_OK ? MU_H1_READY : MU_H1_CLOSED;
         }

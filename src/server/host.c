@@ -112,6 +112,8 @@ enum mu_rc mu_conn_host_init(struct mu_conn_host *h)
     if (!p)
         return MU_NOMEM;
     mu_list_init(&h->conns);
+    mu_list_init(&h->held);
+    h->held_n = 0;
     h->connections = 0;
     h->requests_running = 0;
     h->is_draining = false;

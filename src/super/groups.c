@@ -176,7 +176,7 @@ static void add_stray(struct mu_super *s, const struct mu_given_hold *h)
     struct mu_groups *g = &s->groups;
     struct mu_stray *v = reallocarray(g->strays, g->strays_n + 1, sizeof(*v));
 
-    MU_LOG(NULL, mu_super_module(s), MU_LOG_WARN, "MU1300",
+    MU_LOG(NULL, mu_super_module(s), MU_LOG_WARN, "MU0791",
            "process %d of \"%.*s\" has nobody to look after it any more: it is sent SIGTERM",
            (int)h->pid, MU_FMT(h->name));
     kill(h->pid, SIGTERM);
@@ -386,7 +386,7 @@ static void kill_visited(void *arg, pid_t pid, int fd)
     (void)fd;
     if (pid <= 0)
         return;
-    MU_LOG(NULL, "core", MU_LOG_ERR, "MU1301", "process %d of \"%s\" does not stop: it is killed",
+    MU_LOG(NULL, "core", MU_LOG_ERR, "MU0792", "process %d of \"%s\" does not stop: it is killed",
            (int)pid, g->name);
     kill(pid, SIGKILL);
 }

@@ -48,6 +48,8 @@ def write_php_ini(folder, opcache=True, **settings):
     values = {"session.save_path": os.path.join(folder, "sessions"), "upload_tmp_dir": os.path.join(folder, "tmp"),
               "sys_temp_dir": os.path.join(folder, "tmp"), "date.timezone": "UTC", "display_errors": "1",
               "log_errors": "1", "html_errors": "0", "cgi.fix_pathinfo": "1", "opcache.enable": int(opcache),
+              # A script that has gone or changed is noticed at once, not within two seconds.
+              "opcache.revalidate_freq": "0",
               "error_reporting": "E_ALL & ~E_DEPRECATED", **{k.replace("__", "."): v for k, v in settings.items()}}
     lines = ["zend_extension = opcache"] if opcache else []
     lines += ["extension = " + name for name in PHP_EXTENSIONS]

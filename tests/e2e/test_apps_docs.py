@@ -1,4 +1,4 @@
-"""The configurations in docs/applications.md are configurations: each is given to the server."""
+"""The configurations in docs/applications.md and README.md are configurations: each is given to the server; and links lead somewhere."""
 import os
 import re
 
@@ -6,9 +6,23 @@ import pytest
 
 import harness
 
-PAGE = os.path.join(harness.TOP, "docs", "applications.md")
-with open(PAGE, encoding="utf-8") as page:
-    EXAMPLES = re.findall(r"^```httpd(-\w+)?\n(.*?)^```", page.read(), re.M | re.S)
+
+
+def read(*path):
+    with open(os.path.join(harness.TOP, *path), encoding="utf-8") as f:
+        return f.read()
+
+
+def commented_out(text):
+    """The configuration in paragraphs of comments such as "#<FilesMatch …>"; words for people begin with "# "."""
+    return re.sub(r"^(# .*|#)\n", "", text, flags=re.M).replace("#", "")
+
+
+# Of README what is added to its first configuration, and what examples/conf has about applications.
+EXAMPLES = re.findall(r"^```(?:httpd|apache)(-\w+)?\n(.*?)^```",
+                      read("docs", "applications.md") + read("README.md").partition("### With PHP")[2], re.M | re.S)
+EXAMPLES += [("", commented_out(part)) for part in
+             re.findall(r"^# Applications.*?(?=^# Access log)", read("examples", "conf", "httpd.conf"), re.M | re.S)]
 
 
 def is_missing(text):
@@ -31,4 +45,11 @@ def test_example(make, only, text):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) >= 6
+    assert len(EXAMPLES) == 11
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/applications.md"])
+def test_links(page):
+    folder = os.path.join(harness.TOP, os.path.dirname(page))
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", read(page))
+    assert links and [link for link in links if not os.path.exists(os.path.join(folder, link))] == []

@@ -35,6 +35,9 @@ ROOM = """
     StartServers 3
 </IfModule>
 TimeOut 60
+<Location "/status">
+    SetHandler server-status
+</Location>
 """
 
 

@@ -1,5 +1,9 @@
 """Persistent connections: what is announced, when they end, and what a restart does to them."""
+import signal
+
 import pytest
+
+import harness
 from rawclient import TESTMUX, Client
 
 FILES = {"index.html": "hello\n", "a.txt": "first\n"}
@@ -77,4 +81,17 @@ def test_graceful_restart_answers_what_is_open(serve):
             pass  # closed while idle
         else:
             assert (a.body, a["Connection"]) == (b"first\n", "close")
+    assert server.get("/a.txt").body == b"first\n"
+
+
+def test_a_busy_client_is_told_of_a_restart(serve):
+    """Its next request always comes at once, and it may have as many as it likes: it hears of the restart all the same."""
+    config = "StartServers 4\n" if harness.MPM == "prefork" else ""
+    server = serve(config + "KeepAliveTimeout 60\nMaxKeepAliveRequests 0\n", files=FILES)
+    with Client(server) as c:
+        for _ in range(50):
+            assert c.get("/a.txt").answer()["Connection"] is None
+        server.send_signal(signal.SIGUSR1)
+        harness.wait_until("it is told", lambda: c.get("/a.txt").answer()["Connection"] == "close")
+        assert c.is_closed()
     assert server.get("/a.txt").body == b"first\n"

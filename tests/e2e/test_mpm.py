@@ -2,6 +2,8 @@
 import contextlib
 import os
 import resource
+import socket
+import struct
 import subprocess
 import threading
 
@@ -19,6 +21,15 @@ LoadModule block_module "{test_modules}/mod_block.so"
     SetHandler pid
 </Location>
 """
+PARK = """
+LoadModule park_module "{test_modules}/mod_park.so"
+<Location /park>
+    SetHandler park
+</Location>
+<Location /release>
+    SetHandler release
+</Location>
+"""
 ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 100\n"
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 needs_event = pytest.mark.skipif(MPM != "event", reason="about event")
@@ -27,15 +38,26 @@ needs_prefork = pytest.mark.skipif(MPM != "prefork", reason="about prefork")
 needs_capacity = pytest.mark.skipif(MPM == "event", reason="event's capacity is descriptors")
 
 
-def ask(s):
-    """One request on a kept connection; returns once the whole answer (6 bytes of body) is there."""
-    s.sendall(REQUEST)
+def answer(s):
+    """One answer, with 6 bytes of body."""
     got = b""
     while not got.endswith(b"\r\n\r\nhello\n"):
         piece = s.recv(4096)
         assert piece, "closed in the middle of an answer: %r" % got
         got += piece
     return got
+
+
+def ask(s):
+    """One request on a kept connection; returns once the whole answer is there."""
+    s.sendall(REQUEST)
+    return answer(s)
+
+
+def leave(s):
+    """Close with a reset: nothing more is wanted."""
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
 
 
 def capacity(workers, children=None):
@@ -289,6 +311,59 @@ def test_event_request_limit(serve):
         t.join()
     assert order == ["block"] * 6
     run("pid", "/pid")
+
+
+@needs_event
+def test_event_request_limit_holds_kept_connections(serve):
+    """Two places, and both are taken: requests of kept connections wait their turn, in the order they came in."""
+    server = serve(PARK + "EventRequestLimit On\nListenerThreads 1\nStartServers 1\nServerLimit 1\nThreadsPerChild 2\n"
+                   "MaxRequestWorkers 2\nKeepAliveTimeout 600\n")
+    stack, (a, b, c, d, e, f) = held(server, 6)
+    with stack:
+        for s in (a, b):
+            s.sendall(REQUEST.replace(b"/", b"/park", 1))
+        for s in (c, d):
+            s.sendall(REQUEST)
+        # The one listener sees this last. What is no request needs no place.
+        e.sendall(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")
+        assert e.recv(4096).startswith(b"HTTP/1.1 400")
+        for s in (c, d):
+            s.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                s.recv(1)
+            s.settimeout(harness.PATIENCE)
+        d.close()  # a client that leaves while it waits
+        leave(a)   # and one that has a place
+        assert c.recv(4096).endswith(b"\r\n\r\nhello\n")
+        f.sendall(REQUEST.replace(b"/", b"/release", 1))
+        assert f.recv(4096).endswith(b"\r\n\r\n1\n")
+        assert b.recv(4096).endswith(b"\r\n\r\n1\n")
+        for s in (b, c, f):
+            ask(s)
+
+
+@needs_event
+@pytest.mark.parametrize("listeners", [1, 3])
+def test_event_request_limit_loses_nobody(serve, listeners):
+    """More clients than places, on several threads: whoever waits has its turn, though places come back elsewhere."""
+    server = serve(BLOCK + "EventRequestLimit On\nListenerThreads %d\nStartServers 1\nServerLimit 1\nThreadsPerChild 3\n"
+                   "MaxRequestWorkers 3\nKeepAliveTimeout 600\nMaxKeepAliveRequests 0\n" % listeners,
+                   files={"index.html": "hello\n"})
+    stack, connections = held(server, 12)
+    with stack:
+        for _ in range(100):
+            for s in connections:
+                s.sendall(REQUEST)
+            for s in connections:
+                assert answer(s).startswith(b"HTTP/1.1 200")
+        for s in connections[:6]:
+            s.sendall(REQUEST.replace(b"/", b"/block", 1))
+        for s in connections[6:]:
+            s.sendall(REQUEST)
+        for s in connections[6:]:
+            assert answer(s).startswith(b"HTTP/1.1 200")
+        for s in connections[:6]:
+            assert s.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 @needs_event

@@ -159,8 +159,7 @@ static void item_filename(struct log_line *l, struct mu_req *r, const struct log
 static void item_protocol(struct log_line *l, struct mu_req *r, const struct log_item *item)
 {
     (void)item;
-    log_line_addf(l, "HTTP/%d.%d", r->version / 1000,
-                  r->version < 1000 ? r->version : r->version % 10);
+    log_line_add(l, mu_req_protocol(r));
 }
 
 static void item_header_in(struct log_line *l, struct mu_req *r, const struct log_item *item)

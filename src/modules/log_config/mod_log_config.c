@@ -103,19 +103,6 @@ static enum mu_rc set_log(struct mu_cmd *cmd, void *conf, const struct mu_str *a
     return MU_OK;
 }
 
-static enum mu_rc merge_formats(struct mu_map *to, const struct mu_map *from)
-{
-    struct mu_str key;
-    void *value;
-    size_t it = 0;
-
-    while (from && mu_map_next(from, &it, &key, &value)) {
-        if (mu_map_set(to, key, value) != MU_OK)
-            return MU_NOMEM;
-    }
-    return MU_OK;
-}
-
 static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, void *out)
 {
     const struct log_conf *b = base, *o = over;
@@ -129,8 +116,8 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
     if (!o->formats)
         return MU_OK;
     c->formats = mu_map_create(a, false);
-    if (!c->formats || merge_formats(c->formats, b->formats) != MU_OK ||
-        merge_formats(c->formats, o->formats) != MU_OK)
+    if (!c->formats || mu_map_merge(c->formats, b->formats) != MU_OK ||
+        mu_map_merge(c->formats, o->formats) != MU_OK)
         return MU_NOMEM;
     return MU_OK;
 }

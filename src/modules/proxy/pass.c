@@ -1,7 +1,7 @@
 /*
  * pass: ProxyPass and ProxyPassMatch, and the translate hook that makes addresses of them: r->filename becomes
  * "proxy:" and the backend's address with the rest of the path, encoded as httpd does it. Entries are tried in order,
- * those of a <Location> first, a virtual host's before the main server's; "!" ends the search.
+ * that of a <Location> first, the main server's before a virtual host's; "!" ends the search.
  */
 #include "proxy.h"
 
@@ -76,6 +76,7 @@ static enum mu_rc add_target(struct mu_cmd *cmd, struct proxy_conf *c, struct pr
     const char *wrong;
     size_t words;
 
+    e->vhost = cmd->vhost;
     if (mu_str_eq(args[0], MU_S("!"))) {
         e->is_exclusion = true;
         if (n > 1)
@@ -150,7 +151,7 @@ enum mu_rc proxy_set_pass(struct mu_cmd *cmd, void *conf, const struct mu_str *a
 enum mu_rc proxy_set_pass_match(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
     struct proxy_pass *e = mu_new(cmd->arena, struct proxy_pass);
-    struct mu_str pattern;
+    struct mu_str pattern = MU_STR_NULL;
 
     if (!e)
         return MU_NOMEM;
@@ -186,31 +187,6 @@ enum mu_rc proxy_set_set(struct mu_cmd *cmd, void *conf, const struct mu_str *ar
 
 /* ---- requests ---- */
 
-/*
- * Bytes of `path` that the prefix `from` covers, 0 when it does not match. Runs of slashes count as one, and a prefix
- * ends at a slash or at the end of the path.
- */
-static size_t prefix_match(struct mu_str path, struct mu_str from)
-{
-    size_t i = 0, k = 0;
-
-    while (k < from.n) {
-        if (from.p[k] == '/') {
-            if (i >= path.n || path.p[i] != '/')
-                return 0;
-            while (k < from.n && from.p[k] == '/')
-                k++;
-            while (i < path.n && path.p[i] == '/')
-                i++;
-        } else if (i >= path.n || path.p[i++] != from.p[k++]) {
-            return 0;
-        }
-    }
-    if (from.n && from.p[from.n - 1] != '/' && i < path.n && path.p[i] != '/')
-        return 0;
-    return i;
-}
-
 /* The path as the client wrote it, still encoded. */
 static struct mu_str raw_path(const struct mu_req *r)
 {
@@ -245,7 +221,7 @@ static bool path_there(struct mu_req *r, const struct proxy_pass *e, struct mu_s
     size_t covered;
 
     if (!e->regex) {
-        covered = prefix_match(path, e->from);
+        covered = mu_uri_covers(path, e->from);
         *out = mu_str_cat(r->arena, e->url.path, mu_str_sub(path, covered, path.n));
         return covered > 0;
     }
@@ -274,14 +250,16 @@ static enum mu_status to_backend(struct mu_req *r, const struct proxy_pass *e, s
     return r->filename.p ? MU_STATUS_NONE : MU_503_SERVICE_UNAVAILABLE;
 }
 
-/* A pool's application is like a script at the prefix: the rest of the path is its PATH_INFO. */
+/*
+ * ProxyPass "/app" names an application, like a script that is called so: the rest of the path is its PATH_INFO.
+ * ProxyPass "/app/" names a folder of scripts: the application finds out which one is meant, as behind fcgi://.
+ */
 static enum mu_status to_pool(struct mu_req *r, const struct proxy_pass *e)
 {
-    size_t covered = e->regex ? 0 : prefix_match(r->path, e->from);
+    bool is_script = !e->regex && !mu_str_ends(e->from, MU_S("/"));
 
-    while (covered > 0 && r->path.p[covered - 1] == '/')
-        covered--;
-    r->path_info = mu_str_sub(r->path, covered, r->path.n);
+    if (is_script)
+        r->path_info = mu_str_sub(r->path, mu_uri_covers(r->path, e->from), r->path.n);
     r->filename = mu_str_cat(r->arena, MU_S("proxy:pool:"), e->url.path);
     return r->filename.p ? MU_STATUS_NONE : MU_503_SERVICE_UNAVAILABLE;
 }
@@ -313,7 +291,8 @@ enum mu_status proxy_translate(struct mu_req *r, const void *conf)
     if (c->here)
         status = try_entry(r, c->here);
     for (size_t i = 0; i < c->passes.n && status == MU_404_NOT_FOUND; i++)
-        status = try_entry(r, c->passes.v[i]);
+        if (c->inherits || c->passes.v[i]->vhost == r->vhost)
+            status = try_entry(r, c->passes.v[i]);
     return status == MU_404_NOT_FOUND ? MU_STATUS_NONE : status;
 }
 

@@ -110,6 +110,7 @@ struct proxy_pass {
     struct mu_str to;     /**< as written, without unix:; "!" is `is_exclusion` */
     struct proxy_url url; /**< of `to` */
     bool is_exclusion, is_raw /**< nocanon */;
+    const struct mu_vhost *vhost; /**< the server that it stands in */
 };
 
 struct proxy_passes {
@@ -164,7 +165,9 @@ struct proxy_call {
     struct mu_str name;
     bool is_handler; /**< by SetHandler: r->filename is a file */
     int64_t io_ms, connect_ms;
-    const void *priv; /**< of the scheme */
+    bool (*replaces_error)(struct mu_req *r, enum mu_status status,
+                           void *call); /**< ProxyErrorOverride */
+    const void *priv;                   /**< of the scheme */
 };
 
 MU_MAY_SUSPEND enum mu_rc proxy_open(struct mu_req *r, struct mu_fcgi_conn *c, void *arg,

@@ -43,10 +43,12 @@ static enum mu_rc open_pattern(struct mu_cmd *cmd, struct section *s, struct mu_
     return MU_OK;
 }
 
-static enum mu_rc open_worker(struct mu_cmd *cmd, struct section *s, struct mu_str text)
+/* The address of a backend, and parameters. */
+static enum mu_rc open_worker(struct mu_cmd *cmd, struct section *s, const struct mu_str *args,
+                              size_t n)
 {
     struct proxy_url url;
-    const char *wrong = proxy_url_parse(cmd->arena, text, &url);
+    const char *wrong = proxy_url_parse(cmd->arena, args[0], &url);
     bool is_new;
 
     if (!wrong && url.scheme == PROXY_POOL)
@@ -54,10 +56,15 @@ static enum mu_rc open_worker(struct mu_cmd *cmd, struct section *s, struct mu_s
     if (!wrong)
         wrong = proxy_scheme_complaint(&url);
     if (wrong)
-        return mu_cmd_error(cmd, "'%.*s': %s", MU_FMT(text), wrong);
+        return mu_cmd_error(cmd, "'%.*s': %s", MU_FMT(args[0]), wrong);
     s->worker = proxy_worker_get(cmd, &s->conf->workers, &url, &is_new);
     s->rule.pattern = mu_str_cat(cmd->arena, proxy_url_base(cmd->arena, &url), url.path);
-    return s->worker && s->rule.pattern.p ? MU_OK : MU_NOMEM;
+    if (!s->worker || !s->rule.pattern.p)
+        return MU_NOMEM;
+    for (size_t i = 1; i < n; i++)
+        if (proxy_param_set(cmd, &s->worker->p, args[i]) != MU_OK)
+            return MU_BAD;
+    return MU_OK;
 }
 
 enum mu_rc proxy_section_open(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
@@ -72,16 +79,15 @@ enum mu_rc proxy_section_open(struct mu_cmd *cmd, void *conf, const struct mu_st
         args++;
         n--;
     }
-    if (n != 1) /* httpd takes parameters here; so does ProxySet */
-        return mu_cmd_error(cmd,
-                            "found '%.*s' behind the address; parameters stand in a ProxySet "
-                            "inside of the section",
-                            MU_FMT(args[1]));
     s->conf = conf;
     cmd->inner_conf = s;
-    if (is_regex || is_wild(args[0]))
-        return open_pattern(cmd, s, args[0], is_regex);
-    return open_worker(cmd, s, args[0]);
+    if (!is_regex && !is_wild(args[0]))
+        return open_worker(cmd, s, args, n);
+    if (n != 1)
+        return mu_cmd_error(cmd,
+                            "found '%.*s' behind a pattern; parameters are those of one backend",
+                            MU_FMT(args[1]));
+    return open_pattern(cmd, s, args[0], is_regex);
 }
 
 enum mu_rc proxy_section_close(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)

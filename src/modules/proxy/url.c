@@ -19,7 +19,7 @@ static const char *parse_unix(struct mu_arena *a, struct mu_str *text, struct pr
     path = mu_str_sub(*text, 5, (size_t)bar);
     *text = mu_str_sub(*text, (size_t)bar + 1, text->n);
     if (!mu_str_starts(path, MU_S("/")))
-        return "the path of a Unix socket must be absolute";
+        return "the path of a Unix socket must be absolute, not relative";
     if (path.n >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return "the path of the Unix socket is too long: 107 bytes is all that the system can take";
     u->unix_path = mu_str_dup(a, path);

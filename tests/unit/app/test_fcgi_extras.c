@@ -111,7 +111,7 @@ static void not_offered(void **state)
                                           { .op = STEP_END } };
 
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         struct scene s;
         struct mu_req other = { 0 };
 
@@ -122,6 +122,10 @@ static void not_offered(void **state)
         s.peer.is_tls = i == 1;
         s.req.version = i == 2 ? 2000 : 1001;
         s.req.main = i == 3 ? &other : NULL;
+        if (i == 4)
+            assert_int_equal(mu_headers_add(s.req.arena, &s.req.in, MU_S("X-Forwarded-For"),
+                                            MU_S("192.0.2.1")),
+                             MU_OK);
         scene_app(&s, script, false);
         scene_run(&s);
         assert_null(strstr(scene_params(&s, 0), "MUSTER"));

@@ -90,68 +90,72 @@ static size_t item_of_request(const struct mu_log_ctx *ctx, char item, struct mu
     return 0;
 }
 
+static const struct {
+    int line;
+    const char *format;
+    bool has_request;
+    enum mu_log_level level;
+    const char *want; /* pattern of the whole line, without its newline */
+} formats[] = {
+    { __LINE__, "%M", false, MU_LOG_ERR, "T1: text" },
+    { __LINE__, "[%l] %m|%M%%", false, MU_LOG_WARN, "\\[warn\\] core\\|T1: text%" },
+    { __LINE__, "%l %M", false, MU_LOG_EMERG, "emerg T1: text" },
+    { __LINE__, "[%t] %M", false, MU_LOG_ERR,
+      "\\[\\w{3} \\w{3} \\d\\d \\d\\d:\\d\\d:\\d\\d \\d{4}\\] T1: text" },
+    { __LINE__, "%{cu}t %M", false, MU_LOG_ERR,
+      "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d\\.\\d{6} T1: text" },
+    { __LINE__, "%{c}t %M", false, MU_LOG_ERR,
+      "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d T1: text" },
+    { __LINE__, "%{m}t", false, MU_LOG_ERR, ".*:\\d\\d\\.\\d{3} \\d{4}" },
+    /* A field whose item says nothing goes, with the blank before it. */
+    { __LINE__, "a [client %a] %M", false, MU_LOG_ERR, "a \\[client 1\\.2\\.3\\.4:5\\] T1: text" },
+    { __LINE__, "a [k%k] %M", false, MU_LOG_ERR, "a T1: text" },
+    { __LINE__, "a [k %k] %M", false, MU_LOG_ERR, "a \\[k T1: text" }, /* two fields */
+    { __LINE__, "a [k %k] %M", true, MU_LOG_ERR, "a \\[k 3\\] T1: text" },
+    { __LINE__, "a [k %-k] %M", false, MU_LOG_ERR, "a \\[k -\\] T1: text" },
+    { __LINE__, "a %+k %M", true, MU_LOG_ERR, "a 3 T1: text" },
+    { __LINE__, "a %+k %M", false, MU_LOG_ERR, NULL }, /* no line at all */
+    { __LINE__, "[k\\ %k] %M", true, MU_LOG_ERR, "\\[k 3\\] T1: text" },
+    { __LINE__, "x [k\\ %k] %M", false, MU_LOG_ERR, "x T1: text" },
+    { __LINE__, "%M% ,\\ referer\\ %{Referer}i", false, MU_LOG_ERR, "T1: text" },
+    { __LINE__, "%M% ,\\ referer\\ %{Referer}i", true, MU_LOG_ERR,
+      "T1: text, referer http://r/\\\\n" },
+    { __LINE__, "a %7F: %M", false, MU_LOG_INFO, "a T1: text" },
+    { __LINE__, "a %7F: %M", false, MU_LOG_DEBUG, "a test_errorlog\\.c\\(\\d+\\): T1: text" },
+    { __LINE__, "a %E: %M", false, MU_LOG_ERR, "a T1: text" },
+    { __LINE__, "a\\tb %M", false, MU_LOG_ERR, "a\tb T1: text" },
+    { __LINE__, "%{g}T %M", false, MU_LOG_ERR, "\\d+ T1: text" },
+    { __LINE__, MU_ERRORLOG_FORMAT, false, MU_LOG_ERR,
+      "\\[[^]]*\\] \\[core:error\\] \\[pid \\d+:tid \\d+\\] \\[client 1\\.2\\.3\\.4:5\\] T1: text" },
+};
+
+static void check_format(size_t i, const uint8_t *levels)
+{
+    struct mu_log *log = open_log("format.log");
+    struct mu_log_ctx ctx = { .log = log,
+                              .client = MU_S("1.2.3.4:5"),
+                              .request = formats[i].has_request ? log : NULL };
+    struct mu_str err = MU_STR_NULL;
+    int line = formats[i].line;
+    char want[512];
+
+    mu_errorlog_set_levels(log, levels);
+    check_int(line, mu_errorlog_set_format(arena, log, mu_str_c(formats[i].format), &err), MU_OK);
+    MU_LOG(&ctx, "core", formats[i].level, "T1", "text");
+    snprintf(want, sizeof(want), formats[i].want ? "^%s\n$" : "^$", formats[i].want);
+    check_match(line, slurp(arena, "format.log"), want);
+}
+
 static void test_format(void **state)
 {
-    static const struct {
-        int line;
-        const char *format;
-        bool has_request;
-        enum mu_log_level level;
-        const char *want; /* pattern of the whole line, without its newline */
-    } rows[] = {
-        { __LINE__, "%M", false, MU_LOG_ERR, "T1: text" },
-        { __LINE__, "[%l] %m|%M%%", false, MU_LOG_WARN, "\\[warn\\] core\\|T1: text%" },
-        { __LINE__, "%l %M", false, MU_LOG_EMERG, "emerg T1: text" },
-        { __LINE__, "[%t] %M", false, MU_LOG_ERR,
-          "\\[\\w{3} \\w{3} \\d\\d \\d\\d:\\d\\d:\\d\\d \\d{4}\\] T1: text" },
-        { __LINE__, "%{cu}t %M", false, MU_LOG_ERR,
-          "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d\\.\\d{6} T1: text" },
-        { __LINE__, "%{c}t %M", false, MU_LOG_ERR,
-          "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d T1: text" },
-        { __LINE__, "%{m}t", false, MU_LOG_ERR, ".*:\\d\\d\\.\\d{3} \\d{4}" },
-        /* A field whose item says nothing goes, with the blank before it. */
-        { __LINE__, "a [client %a] %M", false, MU_LOG_ERR,
-          "a \\[client 1\\.2\\.3\\.4:5\\] T1: text" },
-        { __LINE__, "a [k%k] %M", false, MU_LOG_ERR, "a T1: text" },
-        { __LINE__, "a [k %k] %M", false, MU_LOG_ERR, "a \\[k T1: text" }, /* two fields */
-        { __LINE__, "a [k %k] %M", true, MU_LOG_ERR, "a \\[k 3\\] T1: text" },
-        { __LINE__, "a [k %-k] %M", false, MU_LOG_ERR, "a \\[k -\\] T1: text" },
-        { __LINE__, "a %+k %M", true, MU_LOG_ERR, "a 3 T1: text" },
-        { __LINE__, "a %+k %M", false, MU_LOG_ERR, NULL }, /* no line at all */
-        { __LINE__, "[k\\ %k] %M", true, MU_LOG_ERR, "\\[k 3\\] T1: text" },
-        { __LINE__, "x [k\\ %k] %M", false, MU_LOG_ERR, "x T1: text" },
-        { __LINE__, "%M% ,\\ referer\\ %{Referer}i", false, MU_LOG_ERR, "T1: text" },
-        { __LINE__, "%M% ,\\ referer\\ %{Referer}i", true, MU_LOG_ERR,
-          "T1: text, referer http://r/\\\\n" },
-        { __LINE__, "a %7F: %M", false, MU_LOG_INFO, "a T1: text" },
-        { __LINE__, "a %7F: %M", false, MU_LOG_DEBUG, "a test_errorlog\\.c\\(\\d+\\): T1: text" },
-        { __LINE__, "a %E: %M", false, MU_LOG_ERR, "a T1: text" },
-        { __LINE__, "a\\tb %M", false, MU_LOG_ERR, "a\tb T1: text" },
-        { __LINE__, "%{g}T %M", false, MU_LOG_ERR, "\\d+ T1: text" },
-        { __LINE__, MU_ERRORLOG_FORMAT, false, MU_LOG_ERR,
-          "\\[[^]]*\\] \\[core:error\\] \\[pid \\d+:tid \\d+\\] \\[client 1\\.2\\.3\\.4:5\\] T1: text" },
-    };
     uint8_t levels[MU_LOG_MODULES];
 
     (void)state;
     mu_log_levels_init(levels);
     assert_int_equal(mu_log_levels_add(levels, MU_S("debug")), MU_OK);
     mu_errorlog_set_items(item_of_request);
-    for (size_t i = 0; i < MU_ARRAY_LEN(rows); i++) {
-        struct mu_log *log = open_log("format.log");
-        struct mu_log_ctx ctx = { .log = log,
-                                  .client = MU_S("1.2.3.4:5"),
-                                  .request = rows[i].has_request ? log : NULL };
-        struct mu_str err = MU_STR_NULL;
-        char want[512];
-
-        mu_errorlog_set_levels(log, levels);
-        check_int(rows[i].line, mu_errorlog_set_format(arena, log, mu_str_c(rows[i].format), &err),
-                  MU_OK);
-        MU_LOG(&ctx, "core", rows[i].level, "T1", "text");
-        snprintf(want, sizeof(want), rows[i].want ? "^%s\n$" : "^$", rows[i].want);
-        check_match(rows[i].line, slurp(arena, "format.log"), want);
-    }
+    for (size_t i = 0; i < MU_ARRAY_LEN(formats); i++)
+        check_format(i, levels);
     mu_errorlog_set_items(NULL);
 }
 

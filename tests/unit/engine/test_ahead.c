@@ -201,6 +201,34 @@ static void test_stop_request_is_seen(void **state)
     close(stop_pipe[1]);
 }
 
+/* A client that always has its next request ready must not keep it from being seen. */
+static void test_stop_request_beside_a_busy_client(void **state)
+{
+    struct mu_io stop;
+    int sent = 0;
+
+    (void)state;
+    was_stopped = false;
+    assert_int_equal(pipe2(stop_pipe, O_CLOEXEC), 0);
+    assert_int_equal(mu_level_watch(conn.r, &stop, stop_pipe[0], on_stop), MU_OK);
+    put("z");
+    mu_reactor_turn(conn.r, -1);
+    assert_int_equal(calls.sleeps, 1); /* the watch alone keeps nobody from waiting in the read */
+    request_stop();
+    while (!was_stopped && sent++ < 10000) {
+        conn.got_n = 0;
+        put("y");
+        mu_reactor_turn(conn.r, -1);
+        assert_int_equal(conn.got_n, 1); /* none of them waits for the next */
+        usleep(1000);
+    }
+    assert_true(was_stopped);
+    assert_true(calls.sleeps > calls.polls);
+    assert_int_equal(mu_io_release(&stop), stop_pipe[0]);
+    close(stop_pipe[0]);
+    close(stop_pipe[1]);
+}
+
 static bool was_posted;
 static struct mu_post note_post;
 
@@ -266,10 +294,17 @@ static void test_timer_is_not_late(void **state)
     assert_int_equal(calls.polls, 1);
 }
 
-static void test_released_as_it_came(void **state)
+static int64_t receive_timeout_us(int fd)
 {
     struct timeval tv;
     socklen_t len = sizeof(tv);
+
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len), 0);
+    return tv.tv_sec * 1000000 + tv.tv_usec;
+}
+
+static void test_released_as_it_came(void **state)
+{
     int fd;
 
     (void)state;
@@ -278,9 +313,60 @@ static void test_released_as_it_came(void **state)
     assert_false(is_nonblocking());
     fd = mu_io_release(&conn.io);
     assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
-    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len), 0);
-    assert_int_equal(tv.tv_sec * 1000000 + tv.tv_usec, 0);
+    assert_int_equal(receive_timeout_us(fd), 0);
     close(fd);
+}
+
+/* Whoever is given a copy may wait in a read of its own for as long as it likes. */
+static void test_shared_as_it_came(void **state)
+{
+    (void)state;
+    put("l");
+    mu_reactor_turn(conn.r, -1);
+    assert_false(is_nonblocking());
+    assert_true(receive_timeout_us(conn.io.fd) > 0);
+    mu_io_share(&conn.io);
+    assert_true(is_nonblocking());
+    assert_int_equal(receive_timeout_us(conn.io.fd), 0);
+    assert_int_equal(fcntl(conn.io.fd, F_SETFL, 0), 0); /* as lending does */
+    for (int i = 0; i < 3; i++) {
+        put("m");
+        mu_reactor_turn(conn.r, -1);
+    }
+    assert_int_equal(calls.sleeps, 1);
+    assert_int_equal(receive_timeout_us(conn.io.fd), 0);
+}
+
+static int timers_fired;
+
+static void on_timer(struct mu_timer *t)
+{
+    (void)t;
+    timers_fired++;
+}
+
+/* A timer that is due behind a wait in the read, not before: it is not forgotten for the client. */
+static void test_timer_behind_the_read(void **state)
+{
+    struct mu_timer t;
+
+    (void)state;
+    timers_fired = 0;
+    mu_timer_init(&t, on_timer);
+    mu_timer_arm(&t, 150);
+    while (timers_fired == 0) {
+        put("n");
+        mu_reactor_turn(conn.r, -1);
+        conn.got_n = 0;
+        usleep(2000);
+    }
+    assert_true(calls.sleeps > 0);
+    mu_timer_arm(&t, 150);
+    calls.sleeps = 0;
+    while (timers_fired == 1)
+        mu_reactor_turn(conn.r, -1); /* nothing comes but the timer */
+    assert_int_equal(timers_fired, 2);
+    assert_true(calls.sleeps <= 1);
 }
 
 /* sendfile cannot say MSG_DONTWAIT: a peer that does not read must not hold the thread. */
@@ -303,6 +389,58 @@ static void test_sendfile_does_not_block(void **state)
     assert_int_equal(rc, MU_AGAIN);
     assert_true(is_nonblocking());
     fclose(f);
+}
+
+/* Nor must a write, nor a read that finds nothing, of a socket that blocks. */
+static void test_sends_do_not_block(void **state)
+{
+    static char bytes[1 << 20];
+    struct iovec iov[2] = { { bytes, sizeof(bytes) / 2 }, { bytes, sizeof(bytes) / 2 } };
+    size_t n;
+    enum mu_rc rc;
+
+    (void)state;
+    put("o");
+    mu_reactor_turn(conn.r, -1);
+    assert_false(is_nonblocking());
+    do
+        rc = mu_try_writev(&conn.io, iov, 2, false, &n);
+    while (rc == MU_OK && n == sizeof(bytes));
+    if (rc == MU_OK)
+        rc = mu_try_writev(&conn.io, iov, 1, true, &n);
+    assert_int_equal(rc, MU_AGAIN);
+    assert_int_equal(mu_try_read(&conn.io, conn.buf, sizeof(conn.buf), &n), MU_AGAIN);
+    assert_false(is_nonblocking());
+    put("p"); /* a client that has not taken its answer is waited for with poll, for both */
+    mu_reactor_turn(conn.r, -1);
+    assert_int_equal(calls.sleeps, 1);
+}
+
+static void read_offloaded(void *arg)
+{
+    size_t n;
+
+    (void)arg;
+    conn.rc = mu_read(&conn.io, conn.buf, sizeof(conn.buf), &n, mu_deadline(20));
+}
+
+static void offload(void *arg)
+{
+    mu_offload(read_offloaded, arg);
+}
+
+/* A handler's own wait ends at its deadline, which is shorter than the socket's. */
+static void test_offloaded_read(void **state)
+{
+    (void)state;
+    put("q");
+    mu_reactor_turn(conn.r, -1);
+    assert_false(is_nonblocking());
+    conn.io.on_ready = NULL;
+    run_fiber(conn.r, offload, NULL);
+    turn_until_idle(conn.r);
+    assert_int_equal(conn.rc, MU_TIMEOUT);
+    assert_int_equal(calls.sleeps, 1);
 }
 
 /* Lent to a program and taken back, the socket has changed its mode behind our back. */
@@ -340,12 +478,23 @@ static void test_expectation_withdrawn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        QUICK(test_waits_in_the_read),      QUICK(test_end_of_stream),
-        QUICK(test_other_buffer),           QUICK(test_silence_goes_back_to_poll),
-        QUICK(test_stop_request_is_seen),   QUICK(test_post_is_seen),
-        QUICK(test_not_beside_a_fiber),     QUICK(test_timer_is_not_late),
-        QUICK(test_released_as_it_came),    QUICK(test_sendfile_does_not_block),
-        QUICK(test_mode_changed_by_others), QUICK(test_expectation_withdrawn),
+        QUICK(test_waits_in_the_read),
+        QUICK(test_end_of_stream),
+        QUICK(test_other_buffer),
+        QUICK(test_silence_goes_back_to_poll),
+        QUICK(test_stop_request_is_seen),
+        QUICK(test_post_is_seen),
+        QUICK(test_not_beside_a_fiber),
+        QUICK(test_timer_is_not_late),
+        QUICK(test_released_as_it_came),
+        QUICK(test_sendfile_does_not_block),
+        QUICK(test_mode_changed_by_others),
+        QUICK(test_expectation_withdrawn),
+        QUICK(test_shared_as_it_came),
+        QUICK(test_timer_behind_the_read),
+        QUICK(test_stop_request_beside_a_busy_client),
+        QUICK(test_sends_do_not_block),
+        QUICK(test_offloaded_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

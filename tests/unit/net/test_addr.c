@@ -9,67 +9,77 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+static const struct {
+    int line;
+    const char *text;
+    bool has_port; /* mu_addr_parse takes it, else mu_addr_parse_ip */
+    const char *host, *full;
+} addresses[] = {
+    { __LINE__, "1.2.3.4", false, "1.2.3.4", "1.2.3.4:0" },
+    { __LINE__, "255.255.255.255", false, "255.255.255.255", "255.255.255.255:0" },
+    { __LINE__, "1.2.3.4:80", true, "1.2.3.4", "1.2.3.4:80" },
+    { __LINE__, "::", false, "::", "[::]:0" },
+    { __LINE__, "::1", false, "::1", "[::1]:0" },
+    { __LINE__, "[::1]", false, "::1", "[::1]:0" },
+    { __LINE__, "[::1]:443", true, "::1", "[::1]:443" },
+    { __LINE__, "[2001:DB8:0:0::7]:65535", true, "2001:db8::7", "[2001:db8::7]:65535" },
+    { __LINE__, "fe80::1%lo", false, "fe80::1%lo", "[fe80::1%lo]:0" },
+    { __LINE__, "[fe80::1%1]:80", true, "fe80::1%lo", "[fe80::1%lo]:80" },
+    { __LINE__, "fe80::1%99999", false, "fe80::1%99999", "[fe80::1%99999]:0" },
+    { __LINE__, "::ffff:1.2.3.4", false, "1.2.3.4", "1.2.3.4:0" },
+    { __LINE__, "[::ffff:1.2.3.4]:80", true, "1.2.3.4", "1.2.3.4:80" },
+    { __LINE__, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", false,
+      "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:0" },
+};
+
 static void test_parse_and_print(void **state)
 {
-    static const struct {
-        int line;
-        const char *text;
-        bool is_ip, is_addr; /* by mu_addr_parse_ip, by mu_addr_parse */
-        const char *host, *full;
-    } rows[] = {
-        { __LINE__, "1.2.3.4", true, false, "1.2.3.4", "1.2.3.4:0" },
-        { __LINE__, "255.255.255.255", true, false, "255.255.255.255", "255.255.255.255:0" },
-        { __LINE__, "1.2.3.4:80", false, true, "1.2.3.4", "1.2.3.4:80" },
-        { __LINE__, "::", true, false, "::", "[::]:0" },
-        { __LINE__, "::1", true, false, "::1", "[::1]:0" },
-        { __LINE__, "[::1]", true, false, "::1", "[::1]:0" },
-        { __LINE__, "[::1]:443", false, true, "::1", "[::1]:443" },
-        { __LINE__, "[2001:DB8:0:0::7]:65535", false, true, "2001:db8::7", "[2001:db8::7]:65535" },
-        { __LINE__, "fe80::1%lo", true, false, "fe80::1%lo", "[fe80::1%lo]:0" },
-        { __LINE__, "[fe80::1%1]:80", false, true, "fe80::1%lo", "[fe80::1%lo]:80" },
-        { __LINE__, "fe80::1%99999", true, false, "fe80::1%99999", "[fe80::1%99999]:0" },
-        { __LINE__, "::ffff:1.2.3.4", true, false, "1.2.3.4", "1.2.3.4:0" },
-        { __LINE__, "[::ffff:1.2.3.4]:80", false, true, "1.2.3.4", "1.2.3.4:80" },
-        { __LINE__, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", true, false,
-          "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-          "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:0" },
-        { __LINE__, "", false, false, NULL, NULL },
-        { __LINE__, "1.2.3", false, false, NULL, NULL },
-        { __LINE__, "1.2.3.256", false, false, NULL, NULL },
-        { __LINE__, "1.2.3.4.5", false, false, NULL, NULL },
-        { __LINE__, "1.2.3.4 ", false, false, NULL, NULL },
-        { __LINE__, "1.2.3.4:", false, false, NULL, NULL },
-        { __LINE__, "1.2.3.4:65536", false, false, NULL, NULL },
-        { __LINE__, "1.2.3.4:-1", false, false, NULL, NULL },
-        { __LINE__, "1.2.3.4%lo", false, false, NULL, NULL },
-        { __LINE__, "[1.2.3.4]", false, false, NULL, NULL },
-        { __LINE__, "[::1", false, false, NULL, NULL },
-        { __LINE__, "[::1]x", false, false, NULL, NULL },
-        { __LINE__, "fe80::1%", false, false, NULL, NULL },
-        { __LINE__, "fe80::1%no-such-interface", false, false, NULL, NULL },
-        { __LINE__, "localhost", false, false, NULL, NULL },
-        { __LINE__, "localhost:80", false, false, NULL, NULL },
-        { __LINE__, "12345", false, false, NULL, NULL },
-    };
-
     (void)state;
-    for (size_t i = 0; i < MU_ARRAY_LEN(rows); i++) {
-        struct mu_str text = mu_str_c(rows[i].text);
-        struct mu_addr addr;
+    for (size_t i = 0; i < MU_ARRAY_LEN(addresses); i++) {
+        struct mu_str text = mu_str_c(addresses[i].text);
+        int line = addresses[i].line;
+        struct mu_addr ip, addr;
         char buf[MU_ADDR_TEXT];
 
-        check_int(rows[i].line, mu_addr_parse(text, &addr), rows[i].is_addr);
-        if (!rows[i].is_addr)
-            check_int(rows[i].line, mu_addr_parse_ip(text, &addr), rows[i].is_ip);
-        else
-            check_int(rows[i].line, mu_addr_parse_ip(text, &(struct mu_addr){ 0 }), false);
-        if (!rows[i].host)
-            continue;
-        check_str(rows[i].line, mu_addr_host(&addr, buf), mu_str_c(rows[i].host));
-        check_str(rows[i].line, mu_addr_text(&addr, buf), mu_str_c(rows[i].full));
-        check_int(rows[i].line, (long long)strlen(buf), (long long)strlen(rows[i].full));
+        check_int(line, mu_addr_parse(text, &addr), addresses[i].has_port);
+        check_int(line, mu_addr_parse_ip(text, &ip), !addresses[i].has_port);
+        if (!addresses[i].has_port)
+            addr = ip;
+        check_str(line, mu_addr_host(&addr, buf), mu_str_c(addresses[i].host));
+        check_str(line, mu_addr_text(&addr, buf), mu_str_c(addresses[i].full));
+        check_int(line, (long long)strlen(buf), (long long)strlen(addresses[i].full));
     }
-    assert_false(mu_addr_parse_ip(mu_str_n("1.2.3.4\0", 8), &(struct mu_addr){ 0 }));
+}
+
+static void test_what_is_no_address(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "1.2.3",
+        "1.2.3.256",
+        "1.2.3.4.5",
+        "1.2.3.4 ",
+        "1.2.3.4:",
+        "1.2.3.4:65536",
+        "1.2.3.4:-1",
+        "1.2.3.4%lo",
+        "[1.2.3.4]",
+        "[::1",
+        "[::1]x",
+        "fe80::1%",
+        "fe80::1%no-such-interface",
+        "localhost",
+        "localhost:80",
+        "12345",
+    };
+    struct mu_addr addr;
+
+    (void)state;
+    for (size_t i = 0; i < MU_ARRAY_LEN(texts); i++) {
+        check_int((int)i, mu_addr_parse(mu_str_c(texts[i]), &addr), false);
+        check_int((int)i, mu_addr_parse_ip(mu_str_c(texts[i]), &addr), false);
+    }
+    assert_false(mu_addr_parse_ip(mu_str_n("1.2.3.4\0", 8), &addr));
 }
 
 static void test_kernel_form(void **state)
@@ -147,78 +157,83 @@ static void test_order(void **state)
     assert_false(mu_addr_is_any(&(struct mu_addr){ .family = AF_UNIX }));
 }
 
+static const struct {
+    int line;
+    const char *net, *host;
+    bool want;
+} networks[] = {
+    { __LINE__, "10.0.0.0/8", "10.255.1.2", true },
+    { __LINE__, "10.0.0.0/8", "11.0.0.1", false },
+    { __LINE__, "10.0.0.0/255.0.0.0", "10.9.9.9", true },
+    { __LINE__, "192.168.16.0/255.255.240.0", "192.168.31.255", true },
+    { __LINE__, "192.168.16.0/255.255.240.0", "192.168.32.0", false },
+    { __LINE__, "192.168.16.0/20", "192.168.15.255", false },
+    { __LINE__, "10.1", "10.1.2.3", true },
+    { __LINE__, "10.1.", "10.1.2.3", true },
+    { __LINE__, "10.1", "10.10.2.3", false },
+    { __LINE__, "10", "10.10.2.3", true },
+    { __LINE__, "10.1.2", "10.1.2.255", true },
+    { __LINE__, "10.1/16", "10.1.200.1", true },
+    { __LINE__, "10.1.2.3", "10.1.2.3", true },
+    { __LINE__, "10.1.2.3", "10.1.2.4", false },
+    { __LINE__, "10.1.2.3/32", "10.1.2.3", true },
+    { __LINE__, "10.1.2.2/31", "10.1.2.3", true },
+    { __LINE__, "10.1.2.2/31", "10.1.2.4", false },
+    { __LINE__, "0.0.0.0/0", "200.1.2.3", true },
+    { __LINE__, "0.0.0.0/0", "::1", false },
+    { __LINE__, "::/0", "::1", true },
+    { __LINE__, "::/0", "1.2.3.4", false },
+    { __LINE__, "2001:db8::/32", "2001:db8:ffff::1", true },
+    { __LINE__, "2001:db8::/32", "2001:db9::1", false },
+    { __LINE__, "2001:db8::/33", "2001:db8:8000::1", false },
+    { __LINE__, "::1", "::1", true },
+    { __LINE__, "::1/128", "::2", false },
+    { __LINE__, "::ffff:10.0.0.0/8", "10.1.1.1", true },
+};
+
 static void test_networks(void **state)
 {
-    static const struct {
-        int line;
-        const char *net; /* NULL host: must not parse */
-        const char *host;
-        bool want;
-    } rows[] = {
-        { __LINE__, "10.0.0.0/8", "10.255.1.2", true },
-        { __LINE__, "10.0.0.0/8", "11.0.0.1", false },
-        { __LINE__, "10.0.0.0/255.0.0.0", "10.9.9.9", true },
-        { __LINE__, "192.168.16.0/255.255.240.0", "192.168.31.255", true },
-        { __LINE__, "192.168.16.0/255.255.240.0", "192.168.32.0", false },
-        { __LINE__, "192.168.16.0/20", "192.168.15.255", false },
-        { __LINE__, "10.1", "10.1.2.3", true },
-        { __LINE__, "10.1.", "10.1.2.3", true },
-        { __LINE__, "10.1", "10.10.2.3", false },
-        { __LINE__, "10", "10.10.2.3", true },
-        { __LINE__, "10.1.2", "10.1.2.255", true },
-        { __LINE__, "10.1/16", "10.1.200.1", true },
-        { __LINE__, "10.1.2.3", "10.1.2.3", true },
-        { __LINE__, "10.1.2.3", "10.1.2.4", false },
-        { __LINE__, "10.1.2.3/32", "10.1.2.3", true },
-        { __LINE__, "10.1.2.2/31", "10.1.2.3", true },
-        { __LINE__, "10.1.2.2/31", "10.1.2.4", false },
-        { __LINE__, "0.0.0.0/0", "200.1.2.3", true },
-        { __LINE__, "0.0.0.0/0", "::1", false },
-        { __LINE__, "::/0", "::1", true },
-        { __LINE__, "::/0", "1.2.3.4", false },
-        { __LINE__, "2001:db8::/32", "2001:db8:ffff::1", true },
-        { __LINE__, "2001:db8::/32", "2001:db9::1", false },
-        { __LINE__, "2001:db8::/33", "2001:db8:8000::1", false },
-        { __LINE__, "::1", "::1", true },
-        { __LINE__, "::1/128", "::2", false },
-        { __LINE__, "::ffff:10.0.0.0/8", "10.1.1.1", true },
-        { __LINE__, "10.0.0.0/33", NULL, false },
-        { __LINE__, "10.0.0.0/", NULL, false },
-        { __LINE__, "10.0.0.0/255.0.255.0", NULL, false },
-        { __LINE__, "::/129", NULL, false },
-        { __LINE__, "::/255.0.0.0", NULL, false },
-        { __LINE__, "10.1.2.3.4", NULL, false },
-        { __LINE__, "10.256", NULL, false },
-        { __LINE__, "10..1", NULL, false },
-        { __LINE__, ".", NULL, false },
-        { __LINE__, "", NULL, false },
-        { __LINE__, "/8", NULL, false },
-        { __LINE__, "example.com", NULL, false },
-    };
+    struct mu_cidr net = { .addr.family = AF_UNIX };
+    struct mu_addr addr;
 
     (void)state;
-    for (size_t i = 0; i < MU_ARRAY_LEN(rows); i++) {
-        struct mu_cidr net;
-        struct mu_addr addr;
-        enum mu_rc rc = mu_cidr_parse(mu_str_c(rows[i].net), &net);
+    assert_false(mu_cidr_has(&net, &(struct mu_addr){ .family = AF_UNIX }));
+    for (size_t i = 0; i < MU_ARRAY_LEN(networks); i++) {
+        int line = networks[i].line;
 
-        check_int(rows[i].line, rc, rows[i].host ? MU_OK : MU_BAD);
-        if (rc != MU_OK)
-            continue;
-        check_int(rows[i].line, mu_addr_parse_ip(mu_str_c(rows[i].host), &addr), true);
-        check_int(rows[i].line, mu_cidr_has(&net, &addr), rows[i].want);
+        check_int(line, mu_cidr_parse(mu_str_c(networks[i].net), &net), MU_OK);
+        check_int(line, mu_addr_parse_ip(mu_str_c(networks[i].host), &addr), true);
+        check_int(line, mu_cidr_has(&net, &addr), networks[i].want);
     }
-    struct mu_cidr all = { .addr.family = AF_UNIX };
-    assert_false(mu_cidr_has(&all, &(struct mu_addr){ .family = AF_UNIX }));
+}
+
+static void test_what_is_no_network(void **state)
+{
+    static const char *const texts[] = { "10.0.0.0/33",
+                                         "10.0.0.0/",
+                                         "10.0.0.0/255.0.255.0",
+                                         "::/129",
+                                         "::/255.0.0.0",
+                                         "10.1.2.3.4",
+                                         "10.256",
+                                         "10..1",
+                                         ".",
+                                         "",
+                                         "/8",
+                                         "example.com" };
+    struct mu_cidr net;
+
+    (void)state;
+    for (size_t i = 0; i < MU_ARRAY_LEN(texts); i++)
+        check_int((int)i, mu_cidr_parse(mu_str_c(texts[i]), &net), MU_BAD);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse_and_print),
-        cmocka_unit_test(test_kernel_form),
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_networks),
+        cmocka_unit_test(test_parse_and_print), cmocka_unit_test(test_what_is_no_address),
+        cmocka_unit_test(test_kernel_form),     cmocka_unit_test(test_order),
+        cmocka_unit_test(test_networks),        cmocka_unit_test(test_what_is_no_network),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -430,6 +430,7 @@ int fixture_teardown(void **state)
     settle();
     assert_int_equal(fx->host.connections, 0);
     assert_int_equal(fx->host.requests_running, 0);
+    assert_int_equal(atomic_load(&fx->score.busy), 0);
     assert_int_equal(atomic_load(&fx->score.writing) + atomic_load(&fx->score.keepalive) +
                          atomic_load(&fx->score.closing) + atomic_load(&fx->score.connections),
                      0);

@@ -191,6 +191,72 @@ static void test_unfinished_heads_are_bounded(void **state)
         close(fd[i]);
 }
 
+static struct mu_post room;
+static bool is_room_posted;
+
+static void go_on(void *arg)
+{
+    (void)arg;
+    is_room_posted = false;
+    mu_conn_host_go_on(&fx->host);
+}
+
+static void on_room(struct mu_request_limit *l)
+{
+    (void)l;
+    room.fn = go_on;
+    if (!is_room_posted)
+        mu_reactor_post(fx->reactor, &room);
+    is_room_posted = true;
+}
+
+/** A kept connection's request waits until another one ends, in turn; who leaves is forgotten. */
+static void test_requests_are_limited(void **state)
+{
+    struct mu_request_limit limit = { .most = 1, .on_room = on_room };
+    int fd[5];
+
+    (void)state;
+    fx->host.limit = &limit;
+    for (int i = 0; i < 5; i++) {
+        fd[i] = client_open(true);
+        client_send(fd[i], GET("/small"));
+        assert_non_null(strstr(client_read(fd[i], &is_end), "hello\n"));
+    }
+    client_send(fd[0], GET("/park"));
+    for (int i = 1; i < 5; i++) {
+        client_send(fd[i], i == 4 ? GET("/big") GET("/small") : GET("/small"));
+        assert_string_equal(client_read(fd[i], &is_end), "");
+        assert_int_equal(atomic_load(&fx->host.held_n), i);
+    }
+    assert_int_equal(fx->log_n, 5);
+    close(fd[2]);
+    settle();
+    assert_int_equal(atomic_load(&fx->host.held_n), 3);
+    assert_int_equal(mu_reactor_fibers(fx->reactor), 1);
+    mu_wake_raise(fx->parked);
+    settle();
+    assert_non_null(strstr(client_read(fd[0], &is_end), "woken\n"));
+    assert_non_null(strstr(client_read(fd[1], &is_end), "hello\n"));
+    assert_non_null(strstr(client_read(fd[3], &is_end), "hello\n"));
+    assert_int_equal(atomic_load(&limit.running), 0); /* what is only being sent does not count */
+    assert_int_equal(atomic_load(&limit.waiting), 0);
+    client_send(fd[0], GET("/park"));
+    client_send(fd[1], GET("/small"));
+    advance_clock(60001);
+    assert_non_null(strstr(client_read(fd[1], &is_end), "HTTP/1.1 503 "));
+    assert_true(is_end);
+    mu_conn_host_abort(&fx->host);
+    settle();
+    assert_int_equal(atomic_load(&limit.running), 0);
+    assert_int_equal(atomic_load(&limit.waiting), 0);
+    for (int i = 0; i < 5; i++) {
+        if (i != 2)
+            close(fd[i]);
+    }
+    fx->host.limit = NULL;
+}
+
 static void test_http10(void **state)
 {
     int fd = client_open(false);
@@ -479,6 +545,7 @@ int main(void)
         BOTH(test_bytewise),
         BOTH(test_large_head),
         BOTH(test_unfinished_heads_are_bounded),
+        BOTH(test_requests_are_limited),
         BOTH(test_http10),
         BOTH(test_http09),
         BOTH(test_max_requests),
