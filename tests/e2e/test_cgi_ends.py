@@ -253,6 +253,7 @@ def test_a_graceful_restart_lets_scripts_finish(cgi):
         assert s.get("/cgi/quick").body == b"quick\n"
     s.open_gate("go")
     assert c.chunk() == b"last\n" and c.chunk() == b""
+    c.s.close()
     wait_until("the old helpers are gone", lambda: len(helpers(s)) <= 1)
 
 
