@@ -109,7 +109,7 @@ def test_through_a_pool(serve, beside):
 
 def test_killed_in_the_middle(serve, beside):
     """SIGKILL while it sends its file: the client sees the end, the next one is told 503, files are served."""
-    app = beside(SendSelf(32 << 20))
+    app = beside(SendSelf(8 << 20))
     s = serve('ProxyFCGIPassClient On\nProxyPass "/app/" "%s/" retry=0\n' % app.url)
     with Client(s, receive_buffer=4096) as client:
         client.get("/app/x")

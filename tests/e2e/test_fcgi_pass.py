@@ -3,7 +3,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import socket
 import struct
 
 import pytest
@@ -105,7 +104,7 @@ def test_a_large_answer_to_a_slow_client(start):
     """Blocking writes, while the client takes its time; nothing is lost, and nobody else waits."""
     b, s = start(pool=ONE_CHILD.replace("MaxRequestWorkers 1\n", "MaxRequestWorkers 2\n").replace("ServerLimit 1\n", "ServerLimit 2\n"))
     body = bytes(i * 7 % 251 for i in range(6_000_000))
-    with Client(s, receive_buffer=4096) as client:
+    with Client(s, receive_buffer=65536) as client:
         client.get("/app/x")
         c = b.expect()
         pid = os.fork()
