@@ -89,6 +89,14 @@ static inline struct mu_str mu_headers_get_id(const struct mu_headers *h, enum m
 }
 /** All values of that id joined by ", " (RFC 9110 section 5.3); p == NULL when absent. */
 struct mu_str mu_headers_join(struct mu_arena *a, const struct mu_headers *h, enum mu_header_id id);
+/** The first row with the name of row `row`: `row` itself unless that is a repetition. */
+uint32_t mu_headers_first_row(const struct mu_headers *h, uint32_t row);
+/**
+ * The value of row `row` and those of all rows of its name behind it, with `between` between them: one
+ * piece of memory however many there are. p == NULL: out of memory.
+ */
+struct mu_str mu_headers_join_row(struct mu_arena *a, const struct mu_headers *h, uint32_t row,
+                                  struct mu_str between);
 /** Does the comma-separated list value hold `token` (ASCII case folded)? */
 bool mu_list_has_token(struct mu_str list, struct mu_str token);
 /** Keep the capacity, drop the content. */

@@ -239,9 +239,10 @@ void mu_client_watch(struct mu_req *r, struct mu_wake *w);
 /** Has the client not finished sending? One system call. */
 bool mu_client_is_sending(struct mu_req *r);
 /**
- * Say 100 Continue once more, where that may be said (HTTP/1.1, before the head): a client that only
- * waits takes no notice; one that has left answers with a reset, which cancels the fiber.
- * Returns: MU_OK, also when nothing could be said; MU_GONE.
+ * Say something that changes nothing, where there is such a thing (HTTP/1.1: 100 Continue before the
+ * head, a leading zero of the next chunk's size behind it): a client that only waits takes no notice;
+ * one that has left answers with a reset, which cancels the fiber. Once in an answer.
+ * Returns: MU_OK, also when nothing could be said; MU_GONE, MU_TIMEOUT.
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_client_ask(struct mu_req *r);
 

@@ -76,8 +76,21 @@ static void take_last_modified(struct mu_req *r, struct mu_str value)
                "an application's Last-Modified is no date and is left out: '%.*s'", MU_FMT(value));
 }
 
-static enum mu_rc take_field(struct mu_cgi_answer *a, const struct mu_header *f)
+/* Fields of one name become one (RFC 9110 section 5.3), where the first of them stands. */
+static enum mu_rc merge_row(struct mu_req *r, struct mu_headers *to, const struct mu_headers *from,
+                            uint32_t row)
 {
+    struct mu_str all;
+
+    if (mu_headers_first_row(from, row) != row)
+        return MU_OK;
+    all = mu_headers_join_row(r->arena, from, row, MU_S(", "));
+    return all.p ? mu_headers_merge(r->arena, to, from->v[row].name, all) : MU_NOMEM;
+}
+
+static enum mu_rc take_field(struct mu_cgi_answer *a, const struct mu_headers *fields, uint32_t row)
+{
+    const struct mu_header *f = &fields->v[row];
     struct state *s = a->priv;
     struct mu_req *r = a->r;
 
@@ -94,10 +107,10 @@ static enum mu_rc take_field(struct mu_cgi_answer *a, const struct mu_header *f)
         return mu_headers_add_id(r->arena, &r->out_always, f->id, f->name, f->value);
     case MU_H_CONTENT_ENCODING:
         r->content_encoding = MU_STR_NULL;
-        return mu_headers_merge(r->arena, &r->out, f->name, f->value);
+        return merge_row(r, &r->out, fields, row);
     case MU_H_CONTENT_LANGUAGE:
         r->languages = (struct mu_strs){ NULL, 0 };
-        return mu_headers_merge(r->arena, &r->out, f->name, f->value);
+        return merge_row(r, &r->out, fields, row);
     case MU_H_CONTENT_RANGE:
     case MU_H_ACCEPT_RANGES:
         return mu_headers_set(r->arena, &r->out, f->name, f->value);
@@ -108,7 +121,7 @@ static enum mu_rc take_field(struct mu_cgi_answer *a, const struct mu_header *f)
         s->file = f->value; /* never passed on: it tells where files are */
         return MU_OK;
     }
-    return mu_headers_merge(r->arena, &r->out_always, f->name, f->value);
+    return merge_row(r, &r->out_always, fields, row);
 }
 
 /* Media types are told apart without case; what their parameters say is not ours to change. */
@@ -143,7 +156,7 @@ static enum mu_rc take_fields(struct mu_cgi_answer *a, const struct mu_cgi_head 
 
     take_status(a, h);
     for (uint32_t i = 0; i < h->fields.n && rc == MU_OK; i++)
-        rc = take_field(a, &h->fields.v[i]);
+        rc = take_field(a, &h->fields, i);
     if (rc == MU_OK && h->has_type) {
         struct mu_str type = lower_type(r->arena, h->type);
 

@@ -114,32 +114,6 @@ static void put_made(struct maker *m, struct mu_str name, struct mu_str value)
 
 /* ---- header fields ---- */
 
-static bool is_same_field(const struct mu_header *a, const struct mu_header *b)
-{
-    return a->id == b->id && (a->id != MU_H_OTHER || mu_str_ieq(a->name, b->name));
-}
-
-static bool is_repeated(const struct mu_headers *h, uint32_t i)
-{
-    for (uint32_t k = 0; k < i; k++) {
-        if (is_same_field(&h->v[k], &h->v[i]))
-            return true;
-    }
-    return false;
-}
-
-/* The values of all fields of that name (RFC 9110 section 5.3); the first one is at `i`. */
-static struct mu_str joined(struct mu_req *r, uint32_t i)
-{
-    struct mu_str value = r->in.v[i].value;
-
-    for (uint32_t k = i + 1; k < r->in.n; k++) {
-        if (is_same_field(&r->in.v[k], &r->in.v[i]))
-            value = mu_str_cat(r->arena, value, MU_S(", "), r->in.v[k].value);
-    }
-    return value.p || value.n ? value : MU_S("");
-}
-
 /* "X-Name" → "HTTP_X_NAME". p == NULL: the name has other characters, or memory is out. */
 static struct mu_str http_name(struct mu_arena *a, struct mu_str field)
 {
@@ -187,11 +161,11 @@ static void put_fields(struct maker *m, struct mu_req *r)
         const struct mu_header *f = &r->in.v[i];
         struct mu_str name;
 
-        if (is_kept_back(r, f) || is_repeated(&r->in, i))
+        if (is_kept_back(r, f) || mu_headers_first_row(&r->in, i) != i)
             continue;
         name = http_name(r->arena, f->name);
-        if (name.p)
-            put_made(m, name, joined(r, i));
+        if (name.p) /* RFC 9110 section 5.3 */
+            put_made(m, name, mu_headers_join_row(r->arena, &r->in, i, MU_S(", ")));
     }
 }
 

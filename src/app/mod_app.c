@@ -188,7 +188,7 @@ static enum mu_rc set_suexec(struct mu_cmd *cmd, void *conf, const struct mu_str
     if (!find_group(args[1], s->group, &s->gid))
         return mu_cmd_error(cmd, "bad group name '%s': there is no such group", s->group);
     if (s->uid == 0 || s->gid == 0)
-        return mu_cmd_error(cmd, "scripts never run as root or in root's group, found %s %s",
+        return mu_cmd_error(cmd, "SuexecUserGroup never names root or root's group, found %s %s",
                             s->user, s->group);
     ((struct app_conf *)conf)->suexec = s;
     return MU_OK;

@@ -88,11 +88,14 @@ struct mu_suexec_target;
 
 /**
  * Start it. `target` is NULL for the helper's own user; else the new process becomes that user
- * before it looks at anything of the request but its head.
+ * before it looks at anything of the request but its head, and nobody waits for how it goes on:
+ * *start_fd is then what mu_spawn_has_begun() reads when it is readable; -1: it runs.
  * Returns: the pid; 0 with the word and value to answer in *why.
  */
 pid_t mu_spawn_process(const struct mu_spawn_request *rq, const struct mu_suexec_target *target,
-                       struct mu_spawn_reply *why);
+                       struct mu_spawn_reply *why, int *start_fd);
+/** Returns: MU_OK: it runs; MU_AGAIN: not known yet; MU_BAD: *why is what to answer. */
+enum mu_rc mu_spawn_has_begun(int start_fd, struct mu_spawn_reply *why);
 
 /* ---- spawn_suexec.c ---- */
 

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <muster/clock.h>
 #include <muster/str.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -219,7 +220,9 @@ void mu_script_kill(struct mu_script *s)
     struct iovec iov = { (void *)(uintptr_t)&word, 1 };
     size_t sent;
 
-    /* There is room: nothing else is ever written. */
-    (void)!mu_try_writev(&s->channel, &iov, 1, false, &sent);
+    /* There is room: nothing else is ever written. Without a helper this process, whose user it
+     * runs as unless suexec chose, tells the group by itself, as far as that is possible. */
+    if (mu_try_writev(&s->channel, &iov, 1, false, &sent) != MU_OK && s->pid > 1)
+        (void)kill(-s->pid, SIGTERM);
     mu_io_close(&s->channel);
 }

@@ -140,20 +140,18 @@ static _Noreturn void become_target(const struct mu_spawn_request *rq,
 }
 
 /* What the pipe says: nothing when execve has closed it. */
-static bool has_started(int in, pid_t pid, struct mu_spawn_reply *why)
+enum mu_rc mu_spawn_has_begun(int start_fd, struct mu_spawn_reply *why)
 {
     ssize_t n;
 
     do
-        n = read(in, why, sizeof(*why));
+        n = read(start_fd, why, sizeof(*why));
     while (n < 0 && errno == EINTR);
-    if (n == 0)
-        return true;
-    if (n != (ssize_t)sizeof(*why))
+    if (n < 0 && errno == EAGAIN)
+        return MU_AGAIN;
+    if (n != 0 && n != (ssize_t)sizeof(*why))
         *why = (struct mu_spawn_reply){ .word = MU_SPAWN_FAILED, .value = EIO };
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
-    return false;
+    return n == 0 ? MU_OK : MU_BAD;
 }
 
 static pid_t start_plain(const struct mu_spawn_request *rq, int out)
@@ -179,27 +177,45 @@ static pid_t start_plain(const struct mu_spawn_request *rq, int out)
     return pid;
 }
 
-pid_t mu_spawn_process(const struct mu_spawn_request *rq, const struct mu_suexec_target *target,
-                       struct mu_spawn_reply *why)
+/*
+ * Of suexec's, nobody waits for execve: until then the process is in the hands of a user who can stop it,
+ * or keep its program busy (a lease, a file system of one's own), and other users are not to wait for that.
+ */
+static pid_t start_target(const struct mu_spawn_request *rq, const struct mu_suexec_target *target,
+                          const int *ends)
 {
-    pid_t helper = getpid(), pid;
-    int ends[2];
+    pid_t helper = getpid(), pid = fork();
 
+    if (pid == 0)
+        become_target(rq, target, helper, ends[1]);
+    if (pid > 0)
+        (void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    return pid;
+}
+
+pid_t mu_spawn_process(const struct mu_spawn_request *rq, const struct mu_suexec_target *target,
+                       struct mu_spawn_reply *why, int *start_fd)
+{
+    int ends[2];
+    pid_t pid;
+
+    *start_fd = -1;
     if (pipe2(ends, O_CLOEXEC) != 0) {
         *why = (struct mu_spawn_reply){ .word = MU_SPAWN_FAILED, .value = errno };
         return 0;
     }
-    if (target) {
-        pid = fork();
-        if (pid == 0)
-            become_target(rq, target, helper, ends[1]);
-    } else {
-        pid = start_plain(rq, ends[1]);
-    }
+    pid = target ? start_target(rq, target, ends) : start_plain(rq, ends[1]);
     *why = (struct mu_spawn_reply){ .word = MU_SPAWN_FAILED, .value = errno };
     close(ends[1]);
-    if (pid > 0 && !has_started(ends[0], pid, why))
+    if (pid > 0 && target) {
+        *start_fd = ends[0];
+        return pid;
+    }
+    if (pid > 0 && mu_spawn_has_begun(ends[0], why) != MU_OK) {
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
         pid = 0;
+    }
     close(ends[0]);
     return pid > 0 ? pid : 0;
 }

@@ -31,7 +31,7 @@ enum {
     FDS_ROOM = 16, /* more than anybody may send; the kernel closes what is beyond */
 };
 
-enum source_kind { SOURCE_REPLY, SOURCE_EXIT };
+enum source_kind { SOURCE_REPLY, SOURCE_START, SOURCE_EXIT };
 
 struct program;
 struct source {
@@ -43,10 +43,11 @@ struct program {
     struct mu_list link; /* helper.programs, or .done */
     pid_t pid;           /* and process group */
     int pidfd, reply_fd; /* -1: closed */
+    int start_fd;        /* tells whether it runs; -1: it does, or never will */
     bool has_ended;      /* and was reaped */
     int64_t kill_ms;     /* its group was sent TERM: when it is sent KILL; 0: it was not */
     const struct mu_identity *target;
-    struct source exit, reply;
+    struct source exit, start, reply;
 };
 
 struct target {
@@ -62,6 +63,8 @@ struct helper {
     struct mu_arena *arena;
     struct target *targets; /* suexec's list */
     size_t targets_n;
+    pid_t *errands; /* processes that signal as somebody; on the heap */
+    size_t errands_n;
 };
 
 static int64_t now_ms(void)
@@ -187,39 +190,61 @@ static const struct mu_suexec_target *target_of(struct helper *h, int32_t index,
     return t->is_good ? &t->t : NULL;
 }
 
+/* Taken out by name: a process on its way to execve has a copy, with which closing leaves it in. */
+static void unwatch(struct helper *h, int *fd)
+{
+    if (*fd >= 0)
+        epoll_ctl(h->epoll_fd, EPOLL_CTL_DEL, *fd, NULL);
+    close_fd(fd);
+}
+
 static void forget(struct helper *h, struct program *p)
 {
-    close_fd(&p->pidfd);
-    close_fd(&p->reply_fd);
+    unwatch(h, &p->pidfd);
+    unwatch(h, &p->start_fd);
+    unwatch(h, &p->reply_fd);
     mu_list_remove(&p->link);
     mu_list_append(&h->done, &p->link); /* events that name it may be in hand still */
 }
 
-/* It runs: from now on there is somebody who knows its end. */
-static void adopt(struct helper *h, struct mu_spawn_request *rq, pid_t pid,
+static bool watch_program(struct helper *h, struct program *p)
+{
+    p->exit = (struct source){ SOURCE_EXIT, p };
+    p->start = (struct source){ SOURCE_START, p };
+    p->reply = (struct source){ SOURCE_REPLY, p };
+    return p->pidfd >= 0 && watch(h, p->pidfd, EPOLLIN, &p->exit) &&
+           watch(h, p->reply_fd, EPOLLRDHUP, &p->reply) &&
+           (p->start_fd < 0 || watch(h, p->start_fd, EPOLLIN, &p->start));
+}
+
+/* It was forked: from now on there is somebody who knows its end. */
+static void adopt(struct helper *h, struct mu_spawn_request *rq, struct program *made,
                   const struct mu_suexec_target *t)
 {
-    struct program *p = calloc(1, sizeof(*p));
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct program *p = malloc(sizeof(*p));
+    pid_t pid = made->pid;
 
+    made->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    made->target = t ? &t->id : NULL;
     if (p) {
-        *p = (struct program){ .pid = pid, .pidfd = pidfd, .reply_fd = rq->reply_fd };
-        p->target = t ? &t->id : NULL;
-        p->exit = (struct source){ SOURCE_EXIT, p };
-        p->reply = (struct source){ SOURCE_REPLY, p };
+        *p = *made;
+        p->reply_fd = rq->reply_fd;
         mu_list_append(&h->programs, &p->link);
-        if (pidfd >= 0 && watch(h, pidfd, EPOLLIN, &p->exit) &&
-            watch(h, rq->reply_fd, EPOLLRDHUP, &p->reply)) {
-            answer(rq->reply_fd, MU_SPAWN_STARTED, pid);
+        if (watch_program(h, p)) {
+            if (p->start_fd < 0)
+                answer(rq->reply_fd, MU_SPAWN_STARTED, pid);
             rq->reply_fd = -1;
             return;
         }
+        epoll_ctl(h->epoll_fd, EPOLL_CTL_DEL, p->reply_fd, NULL);
         p->reply_fd = -1; /* the request's to answer and close */
         forget(h, p);
-    } else if (pidfd >= 0) {
-        close(pidfd);
+    } else {
+        close_fd(&made->pidfd);
+        close_fd(&made->start_fd);
     }
     kill(-pid, SIGKILL);
+    kill(pid, SIGKILL); /* it may lead no group yet */
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         continue;
     answer(rq->reply_fd, MU_SPAWN_FAILED, EMFILE);
@@ -229,17 +254,15 @@ static void carry_out(struct helper *h, struct mu_spawn_request *rq)
 {
     const struct mu_suexec_target *t = NULL;
     struct mu_spawn_reply why = { .word = MU_SPAWN_FAILED, .value = ECANCELED };
-    pid_t pid = 0;
+    struct program made = { .pid = 0, .start_fd = -1 };
 
     /* Whoever gave up while the request waited wants nothing any more. */
     if (!has_hung_up(rq->reply_fd)) {
-        if (!h->o->config)
-            pid = mu_spawn_process(rq, NULL, &why);
-        else if ((t = target_of(h, rq->head.suexec, &why)) != NULL)
-            pid = mu_spawn_process(rq, t, &why);
+        if (!h->o->config || (t = target_of(h, rq->head.suexec, &why)) != NULL)
+            made.pid = mu_spawn_process(rq, t, &why, &made.start_fd);
     }
-    if (pid)
-        adopt(h, rq, pid, t);
+    if (made.pid)
+        adopt(h, rq, &made, t);
     else
         answer(rq->reply_fd, (enum mu_spawn_word)why.word, why.value);
     close_all(rq->fd, 3);
@@ -273,20 +296,39 @@ static void take_requests(struct helper *h)
 
 /* ---- ends ---- */
 
-/* With the rights of the user alone: a number that has become somebody else's is out of reach. */
-static void signal_as(const struct program *p, int sig)
+static void reap_errands(struct helper *h)
 {
-    uid_t uid = p->target->uid;
-    pid_t pid = fork();
+    size_t left = 0;
 
+    for (size_t i = 0; i < h->errands_n; i++) {
+        if (waitpid(h->errands[i], NULL, WNOHANG) == 0)
+            h->errands[left++] = h->errands[i];
+    }
+    h->errands_n = left;
+}
+
+/*
+ * With the rights of the user alone: a number that has become somebody else's is out of reach. Nobody
+ * waits for the process that does it, since its user can stop it.
+ */
+static void signal_as(struct helper *h, const struct program *p, int sig)
+{
+    pid_t *v = reallocarray(h->errands, h->errands_n + 1, sizeof(*v));
+    uid_t uid = p->target->uid;
+    pid_t pid;
+
+    if (!v)
+        return;
+    h->errands = v;
+    pid = fork();
     if (pid == 0)
         _exit(setresuid(uid, uid, uid) == 0 && kill(-p->pid, sig) == 0 ? 0 : 1);
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
+    if (pid > 0)
+        v[h->errands_n++] = pid;
 }
 
 /* Signal its process group; suexec's as its user. Returns: is there such a group? */
-static bool signal_group(const struct program *p, int sig)
+static bool signal_group(struct helper *h, const struct program *p, int sig)
 {
     /* The number of a leader that was reaped belongs to its group as long as that has members. A
      * process of that number is another one, and so is its group. */
@@ -295,8 +337,27 @@ static bool signal_group(const struct program *p, int sig)
     if (kill(-p->pid, p->target ? 0 : sig) != 0 && errno != EPERM)
         return false;
     if (p->target && sig)
-        signal_as(p, sig);
+        signal_as(h, p, sig);
     return true;
+}
+
+/* Is it known whether it runs? Then whoever asked is told. */
+static void look_at_start(struct helper *h, struct program *p)
+{
+    struct mu_spawn_reply why;
+    enum mu_rc rc = p->start_fd >= 0 ? mu_spawn_has_begun(p->start_fd, &why) : MU_AGAIN;
+
+    if (rc == MU_AGAIN)
+        return;
+    unwatch(h, &p->start_fd);
+    if (p->reply_fd < 0)
+        return;
+    if (rc == MU_OK) {
+        answer(p->reply_fd, MU_SPAWN_STARTED, p->pid);
+    } else {
+        answer(p->reply_fd, (enum mu_spawn_word)why.word, why.value);
+        unwatch(h, &p->reply_fd);
+    }
 }
 
 static void has_exited(struct helper *h, struct program *p)
@@ -305,11 +366,14 @@ static void has_exited(struct helper *h, struct program *p)
 
     if (p->has_ended || waitpid(p->pid, &status, WNOHANG) == 0)
         return;
+    look_at_start(h, p); /* with the process gone, the pipe has an end */
     p->has_ended = true;
-    close_fd(&p->pidfd); /* closing takes it out of the epoll set: nobody has a copy */
+    unwatch(h, &p->pidfd);
+    unwatch(h, &p->start_fd);
     if (p->reply_fd >= 0)
         answer(p->reply_fd, MU_SPAWN_ENDED, status);
-    if (p->reply_fd < 0 && !signal_group(p, 0))
+    /* Its group may still be told to end, unless that was done. */
+    if (p->reply_fd < 0 && (!p->kill_ms || !signal_group(h, p, 0)))
         forget(h, p);
 }
 
@@ -329,9 +393,11 @@ static void is_unwanted(struct helper *h, struct program *p)
     if (p->reply_fd < 0)
         return;
     has_left = p->has_ended && !is_killed(p);
-    epoll_ctl(h->epoll_fd, EPOLL_CTL_DEL, p->reply_fd, NULL);
-    close_fd(&p->reply_fd);
-    if (has_left || (!signal_group(p, SIGTERM) && p->has_ended))
+    unwatch(h, &p->reply_fd);
+    look_at_start(h, p);
+    if (p->start_fd >= 0)
+        kill(p->pid, SIGKILL); /* it leads no group yet, and is not reaped: the number is its own */
+    if (has_left || (!signal_group(h, p, SIGTERM) && p->has_ended))
         forget(h, p);
     else
         p->kill_ms = now_ms() + KILL_AFTER_MS;
@@ -351,7 +417,7 @@ static int end_stubborn(struct helper *h)
             next = next < 0 || p->kill_ms - now < next ? p->kill_ms - now : next;
             continue;
         }
-        (void)signal_group(p, SIGKILL);
+        (void)signal_group(h, p, SIGKILL);
         p->kill_ms = 0;
         if (p->has_ended)
             forget(h, p); /* else its end is awaited still */
@@ -377,6 +443,8 @@ static void handle(struct helper *h, const struct epoll_event *e)
         take_requests(h);
     else if (s->kind == SOURCE_EXIT)
         has_exited(h, s->of);
+    else if (s->kind == SOURCE_START)
+        look_at_start(h, s->of);
     else
         is_unwanted(h, s->of);
 }
@@ -429,10 +497,12 @@ int mu_spawn_helper(const struct mu_spawn_helper_opts *o)
         for (int i = 0; i < n; i++)
             handle(&h, &events[i]);
         wait_ms = end_stubborn(&h);
+        reap_errands(&h);
         free_done(&h);
     }
     close(h.epoll_fd);
     free(h.targets);
+    free(h.errands);
     mu_arena_destroy(h.arena);
     return 0;
 }

@@ -24,6 +24,9 @@ enum {
     LOOK_AGAIN_MS = 1000, /* whatever somebody did to the table */
 };
 
+/* The last one: no child can add one that keeps the next image of the supervisor from mapping it. */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
 struct kid {
     _Atomic uint32_t pid; /* 0: free */
     _Atomic uint32_t waiting;
@@ -65,8 +68,8 @@ static int make_table(void)
 {
     int fd = memfd_create("muster-scripts", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-    if (fd >= 0 && (ftruncate(fd, (off_t)sizeof(struct table)) != 0 ||
-                    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0)) {
+    if (fd >= 0 &&
+        (ftruncate(fd, (off_t)sizeof(struct table)) != 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0)) {
         close(fd);
         return -1;
     }
@@ -137,17 +140,18 @@ static void ring(const struct mu_spawn_slots *s)
     (void)!write(s->event_fd, &one, sizeof(one));
 }
 
+/*
+ * In the supervisor, which does not ring: a web child could have made the eventfd a blocking one (the
+ * flag is the open file's, which they share) and filled it. Who waits looks again within a second.
+ */
 void mu_spawn_slots_forget(struct mu_spawn_slots *s, pid_t pid)
 {
-    bool has_freed = false;
-
     for (size_t i = 0; i < MU_SCRIPT_SLOTS; i++) {
         uint32_t owner = (uint32_t)pid;
 
         /* relaxed: a slot guards no memory */
-        if (atomic_compare_exchange_strong_explicit(&s->t->owner[i], &owner, 0,
-                                                    memory_order_relaxed, memory_order_relaxed))
-            has_freed = true;
+        (void)atomic_compare_exchange_strong_explicit(&s->t->owner[i], &owner, 0,
+                                                      memory_order_relaxed, memory_order_relaxed);
     }
     for (size_t i = 0; i < KIDS; i++) {
         struct kid *k = &s->t->kids[i];
@@ -161,8 +165,6 @@ void mu_spawn_slots_forget(struct mu_spawn_slots *s, pid_t pid)
         /* release: whoever takes the place finds its count at 0 */
         atomic_store_explicit(&k->pid, 0, memory_order_release);
     }
-    if (has_freed)
-        ring(s);
 }
 
 /* ---- taking and giving ---- */

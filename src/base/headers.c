@@ -169,18 +169,40 @@ const struct mu_header *mu_headers_find(const struct mu_headers *h, enum mu_head
     return NULL;
 }
 
+uint32_t mu_headers_first_row(const struct mu_headers *h, uint32_t row)
+{
+    return row_of(h, 0, h->v[row].id, h->v[row].name);
+}
+
+struct mu_str mu_headers_join_row(struct mu_arena *a, const struct mu_headers *h, uint32_t row,
+                                  struct mu_str between)
+{
+    const struct mu_header *f = &h->v[row];
+    size_t len = f->value.n;
+    uint32_t more = 0;
+    char *p, *at;
+
+    for (uint32_t i = row + 1; (i = row_of(h, i, f->id, f->name)) < h->n; i++, more++)
+        len += between.n + h->v[i].value.n;
+    if (more == 0)
+        return f->value.p ? f->value : MU_S("");
+    p = at = mu_arena_alloc(a, len + 1);
+    if (!p)
+        return MU_STR_NULL;
+    for (uint32_t i = row; i < h->n; i = row_of(h, i + 1, f->id, f->name)) {
+        at = i == row ? at : mempcpy(at, between.p, between.n);
+        if (h->v[i].value.n)
+            at = mempcpy(at, h->v[i].value.p, h->v[i].value.n);
+    }
+    *at = '\0';
+    return mu_str_n(p, len);
+}
+
 struct mu_str mu_headers_join(struct mu_arena *a, const struct mu_headers *h, enum mu_header_id id)
 {
-    struct mu_str all = MU_STR_NULL;
+    uint32_t row = row_of(h, 0, id, names[id]);
 
-    for (uint32_t i = row_of(h, 0, id, names[id]); i < h->n; i++) {
-        if (h->v[i].id != id)
-            continue;
-        all = all.p ? mu_str_cat(a, all, MU_S(", "), h->v[i].value) : h->v[i].value;
-        if (!all.p)
-            return MU_STR_NULL;
-    }
-    return all;
+    return row < h->n ? mu_headers_join_row(a, h, row, MU_S(", ")) : MU_STR_NULL;
 }
 
 bool mu_list_has_token(struct mu_str list, struct mu_str token)

@@ -19,6 +19,9 @@ enum {
     MU_IO_WATCHED = 128,  /**< on_ready is wanted even while no fiber waits */
 };
 
+/** A bit of mu_io.ready that nobody can wait for: both directions are closed, nothing will come. */
+enum { MU_IO_TORN = 8 };
+
 /**
  * A place to switch to: the saved stack pointer, and what the sanitizers want to know about its
  * stack.
@@ -143,7 +146,7 @@ struct mu_ahead {
     struct mu_io *io; /**< whose next read is known; NULL: none */
     char *buf;
     size_t cap;
-    size_t got; /**< bytes read into buf that mu_try_read() has yet to hand out */
+    size_t got;        /**< bytes read into buf that mu_try_read() has yet to hand out */
     int64_t polled_ms; /**< when all that is waited for was asked last */
     /* What is known of one connection while its descriptor is registered. */
     const struct mu_io *known;

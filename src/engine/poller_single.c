@@ -139,6 +139,15 @@ static short events_of(const struct mu_io *io)
     return events;
 }
 
+/**
+ * One whose peer has finished sending, which was told, and may still be torn down, which poll
+ * reports without being asked.
+ */
+static bool may_be_torn(const struct mu_io *io)
+{
+    return (io->flags & MU_IO_WATCHED) && (io->ready & (MU_HANGUP | MU_IO_TORN)) == MU_HANGUP;
+}
+
 /** Fill the pollfd array. Returns how many descriptors of connections are in it. */
 static size_t build(struct mu_single *s)
 {
@@ -149,9 +158,10 @@ static size_t build(struct mu_single *s)
     for (size_t i = 0; i < s->n; i++) {
         struct mu_io *io = s->set[i];
         short events = events_of(io);
+        bool is_asked = events || may_be_torn(io);
 
-        s->fds[i] = (struct pollfd){ .fd = events ? io->fd : -1, .events = events };
-        if (events && !(io->flags & MU_IO_LEVEL))
+        s->fds[i] = (struct pollfd){ .fd = is_asked ? io->fd : -1, .events = events };
+        if (is_asked && !(io->flags & MU_IO_LEVEL))
             busy++;
         if (is_active_listener(io))
             s->listeners++;
@@ -241,7 +251,7 @@ static unsigned ready_of(short revents)
     if (revents & POLLRDHUP)
         bits |= MU_READABLE | MU_HANGUP;
     if (revents & (POLLHUP | POLLERR | POLLNVAL))
-        bits |= MU_READABLE | MU_WRITABLE | MU_HANGUP;
+        bits |= MU_READABLE | MU_WRITABLE | MU_HANGUP | MU_IO_TORN;
     return bits;
 }
 

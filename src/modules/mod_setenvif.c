@@ -190,15 +190,11 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
 /* All fields of the name, else the variable. */
 static struct mu_str field_or_variable(struct mu_req *r, struct mu_str name)
 {
-    struct mu_str value = MU_STR_NULL;
-
     for (uint32_t i = 0; i < r->in.n; i++) {
-        if (!mu_str_ieq(r->in.v[i].name, name))
-            continue;
-        value =
-            value.p ? mu_str_cat(r->arena, value, MU_S(", "), r->in.v[i].value) : r->in.v[i].value;
+        if (mu_str_ieq(r->in.v[i].name, name))
+            return mu_headers_join_row(r->arena, &r->in, i, MU_S(", "));
     }
-    return value.p ? value : mu_req_env(r, name);
+    return mu_req_env(r, name);
 }
 
 static struct mu_str last_field(const struct mu_req *r, const struct mu_regex *names)

@@ -280,7 +280,7 @@ enum mu_rc mu_body_try_read(struct mu_req *r, void *buf, size_t cap, size_t *got
 
     *got = 0;
     *deadline_ms = MU_NEVER;
-    if (r->main || !mu_exchange_of(r)->req.has_body)
+    if (!has_body(r))
         return MU_EOF;
     if (mu_exchange_of(r)->collected)
         return read_collected(mu_exchange_of(r)->collected, buf, cap, got);

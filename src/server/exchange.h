@@ -34,6 +34,8 @@ struct mu_exchange_ops {
                                 struct mu_wait_item *item, int64_t *deadline_ms);
     /** An interim answer (100, 103). */
     enum mu_rc (*interim)(struct mu_exchange *x, enum mu_status status, const struct mu_headers *h);
+    /** mu_client_ask. NULL: nothing can be said in between. */
+    enum mu_rc (*ask)(struct mu_exchange *x);
     /**
      * mu_client_lend and the end of it: returns the bytes sent since, as the kernel counts them.
      * NULL: a request has no socket of its own.

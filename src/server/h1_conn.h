@@ -85,6 +85,7 @@ struct mu_h1_exchange {
     struct mu_spool spool; /**< the same, in a file */
     uint64_t lent_at;      /**< bytes the kernel had sent when the socket was lent */
     bool was_lent;         /**< others may have had the socket */
+    bool has_asked;        /**< mu_client_ask: once is enough */
 };
 
 static inline struct mu_h1 *mu_h1_of(struct mu_conn *c)
@@ -196,6 +197,7 @@ struct mu_str mu_h1_head_make(struct mu_h1_exchange *x, size_t room);
 enum mu_rc mu_h1_write(struct mu_exchange *x, const struct mu_chunk *chunks, size_t n,
                        bool is_last);
 enum mu_rc mu_h1_interim(struct mu_exchange *x, enum mu_status status, const struct mu_headers *h);
+enum mu_rc mu_h1_ask(struct mu_exchange *x);
 
 /* h1_send.c: chunks to the socket. They are used up: v[0..n) is changed. */
 

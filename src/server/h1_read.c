@@ -12,6 +12,7 @@ static const struct mu_exchange_ops h1_ops = {
     .body_read = mu_h1_body_read,
     .body_try_read = mu_h1_body_try_read,
     .interim = mu_h1_interim,
+    .ask = mu_h1_ask,
     .lend = mu_h1_lend,
     .take_back = mu_h1_take_back,
 };

@@ -209,3 +209,30 @@ enum mu_rc mu_h1_interim(struct mu_exchange *mx, enum mu_status status, const st
     rc = mu_h1_send_all(x, &seg, 1, &i);
     return rc == MU_OK ? MU_OK : mu_h1_give_up(x, rc);
 }
+
+/** RFC 9112 section 7.1: a chunk's size may begin with zeros, that of the last chunk as well. */
+static enum mu_rc say_zero(struct mu_h1_exchange *x)
+{
+    struct mu_chunk seg = owned(MU_S("0"));
+    size_t i = 0;
+    enum mu_rc rc;
+
+    if (x->delimiter != MU_H1_BY_CHUNKS || x->has_pending || x->lost != MU_OK)
+        return MU_OK;
+    mu_h1_sink_enter(x);
+    rc = mu_h1_send_all(x, &seg, 1, &i);
+    if (rc != MU_OK)
+        (void)mu_h1_give_up(x, rc);
+    mu_h1_sink_leave(x);
+    return rc;
+}
+
+enum mu_rc mu_h1_ask(struct mu_exchange *mx)
+{
+    struct mu_h1_exchange *x = mu_h1_exchange_of(mx);
+
+    if (x->has_asked)
+        return MU_OK;
+    x->has_asked = true;
+    return mx->is_head_sent ? say_zero(x) : mu_h1_interim(mx, MU_100_CONTINUE, NULL);
+}

@@ -126,14 +126,14 @@ static void ask_home(void *arg)
 {
     struct lend_call *c = arg;
 
-    c->rc = c->x->ops->interim ? c->x->ops->interim(c->x, MU_100_CONTINUE, NULL) : MU_OK;
+    c->rc = c->x->ops->ask(c->x);
 }
 
 enum mu_rc mu_client_ask(struct mu_req *r)
 {
     struct lend_call c = { .x = mu_exchange_of(r), .rc = MU_OK };
 
-    if (!c.x->is_head_sent && !c.x->is_lent && !c.x->is_raw)
+    if (c.x->ops->ask && !c.x->is_lent && !c.x->is_raw && !c.x->is_ended && !c.x->is_aborted)
         mu_call_home(ask_home, &c);
     return c.rc;
 }

@@ -6,8 +6,11 @@ gate (gate name) until the test opens that. A gate is a FIFO: who waits there us
 """
 import contextlib
 import os
+import signal
+import socket
 import subprocess
 import threading
+import zlib
 
 import harness
 import rawclient
@@ -92,14 +95,17 @@ static void say(const char *text) { out(text, strlen(text)); }
 
 
 class Site:
-    """One server and what the scripts behind its /cgi/ have to do with the test; `before` stands before ScriptAlias."""
+    """One server and what the scripts behind its /cgi/ have to do with the test;
+    `before` stands before ScriptAlias, `folders` are made before the start."""
 
-    def __init__(self, make, config="", before="", **kwargs):
+    def __init__(self, make, config="", before="", folders=(), **kwargs):
         self.server = make(before + CONFIG + config, **kwargs)
         self.gates, self.clients, self.threads = {}, [], []
         for folder, mode in (("cgi", 0o755), ("run", 0o777)):
             os.mkdir(self.server.path(folder))
             os.chmod(self.server.path(folder), mode)
+        for folder in folders:
+            os.makedirs(self.server.path(folder))
         open(self.path("notes"), "w").close()
         os.chmod(self.path("notes"), 0o666)
 
@@ -167,11 +173,37 @@ class Site:
     def post(self, path, body, headers=None):
         return self.server.request("POST", path, headers, body)
 
+    @staticmethod
+    def hurry(client):
+        """One that took little at a time takes much from now on."""
+        client.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        return client
+
     def background(self, function, *args):
         thread = threading.Thread(target=function, args=args, daemon=True)
         self.threads.append(thread)
         thread.start()
         return thread
+
+    def holder(self, client):
+        """The web child that holds a client's connection."""
+        with open("/proc/net/tcp") as f:
+            rows = [line.split() for line in f][1:]
+        mine = "%04X" % client.s.getsockname()[1]
+        inode = next(row[9] for row in rows if row[2].endswith(":" + mine) and row[1].endswith(":%04X" % self.server.port))
+        for p in self.server.children():
+            with contextlib.suppress(OSError):
+                if any(os.readlink("/proc/%d/fd/%s" % (p.pid, fd)) == "socket:[%s]" % inode
+                       for fd in os.listdir("/proc/%d/fd" % p.pid)):
+                    return p.pid
+        raise AssertionError("nobody holds it")
+
+    def kill_holders(self, clients):
+        """KILL the web children that hold them, all in one moment: none takes what another leaves."""
+        pids = {self.holder(c) for c in clients}
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                os.kill(pid, number)
 
     def static_is_served(self, times=20):
         client = self.server.client()
@@ -203,6 +235,16 @@ class Site:
             t.join(harness.PATIENCE)
         for fd in self.gates.values():
             os.close(fd)
+
+
+def sum_of_rest(client):
+    """Length and CRC-32 of all there is until the server closes."""
+    n, crc = len(client.buf), zlib.crc32(client.buf)
+    while True:
+        piece = client.s.recv(1 << 18)
+        if not piece:
+            return n, crc
+        n, crc = n + len(piece), zlib.crc32(piece, crc)
 
 
 def is_alive(pid):

@@ -3,6 +3,7 @@
 A script that is to be ended gets TERM with its whole process group, and KILL if that is not enough; the order is in its notes.
 """
 import contextlib
+import http.client
 import os
 import signal
 
@@ -47,10 +48,6 @@ def helpers(s, name="muster-cgi"):
     return found
 
 
-def web_children(s):
-    return [p.pid for p in s.server.children() if p.pid not in helpers(s)]
-
-
 # ---- the client goes away ----
 
 @pytest.mark.parametrize("when", ["before the head", "in the answer", "in the body"])
@@ -64,9 +61,7 @@ def test_the_client_goes_away(cgi, when):
     else:
         c = s.ask("/cgi/ends")
     script, child = running(s)[0]
-    if when == "in the answer":
-        assert c.head().status == 200 and c.chunk() == b"first\n"
-    s.static_is_served()
+    s.static_is_served()  # an answer that was begun lies unread at the client's
     assert is_alive(script) and is_alive(child)
     c.s.close()
     s.await_note("term %d" % script)
@@ -197,7 +192,10 @@ def test_requests_while_helpers_are_killed(cgi):
 
     def ask():
         while not ends:
-            statuses.append(s.get("/cgi/quick").status)
+            try:
+                statuses.append(s.get("/cgi/quick").status)
+            except http.client.IncompleteRead:  # of an answer that had begun
+                statuses.append(502)
 
     threads = [s.background(ask) for _ in range(4)]
     try:
@@ -234,11 +232,9 @@ def test_a_web_child_that_dies_takes_its_scripts_with_it(cgi):
     s.gate("never")
     s.python("ends", ENDS % (OBEYS, ""))
     s.sh("quick", "head; echo quick\n")
-    s.ask("/cgi/ends")
+    c = s.ask("/cgi/ends")
     script, child = running(s)[0]
-    for pid in web_children(s):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    s.kill_holders([c])
     s.await_note("term %d" % script)
     wait_until("both are gone", lambda: not is_alive(script) and not is_alive(child))
     assert s.get("/cgi/quick").body == b"quick\n"

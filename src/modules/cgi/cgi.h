@@ -22,6 +22,7 @@ enum cgi_end {
     CGI_BAD_HEAD, /**< logged */
     CGI_CLIENT,   /**< client_rc */
     CGI_LATE,
+    CGI_BROKEN, /**< the helper is gone, and the script with it */
     CGI_NO_MEMORY
 };
 

@@ -169,7 +169,10 @@ static enum mu_status finish_early(struct cgi_run *c)
         broken = mu_body_status(c->client_rc);
         why = MU_GONE;
     } else if (c->end != CGI_ENOUGH) {
-        why = c->end == CGI_LATE ? MU_TIMEOUT : c->end == CGI_BAD_HEAD ? MU_BAD : MU_NOMEM;
+        why = c->end == CGI_LATE       ? MU_TIMEOUT
+              : c->end == CGI_BAD_HEAD ? MU_BAD
+              : c->end == CGI_BROKEN   ? MU_GONE
+                                       : MU_NOMEM;
     }
     return mu_cgi_answer_end(&c->answer, why, broken);
 }

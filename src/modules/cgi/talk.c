@@ -14,6 +14,7 @@ enum {
     BODY_BUF = 32 * 1024,
     OUT_BUF = 64 * 1024,
     ERR_BUF = 8 * 1024, /* with PIECES: all that a pipe holds */
+    WATCHED = 3,        /* its output, standard error and end */
     PIECES = 8,         /* moved in one direction before the others have their turn */
     ASK_MS = 250,       /* a script that answers at once need not be asked for */
     FLUSH_MS = 4,       /* output is sent so long after it was written, unless there is more */
@@ -187,8 +188,10 @@ static void learn_exit(struct cgi_run *c)
 
     if (rc == MU_AGAIN)
         return;
+    if (rc != MU_OK && c->end == CGI_ON)
+        c->end = CGI_BROKEN;
     if (rc != MU_OK)
-        c->exit_status = 0; /* the helper died, and its scripts with it */
+        c->exit_status = 0; /* nobody will know */
     c->has_exited = true;
 }
 
@@ -213,7 +216,7 @@ static size_t watch_outputs(struct cgi_run *c, struct mu_wait_item *items)
         items[n++] = (struct mu_wait_item){ .io = &c->out, .want = MU_READABLE };
     if (c->err.fd >= 0)
         items[n++] = (struct mu_wait_item){ .io = &c->err, .want = MU_READABLE };
-    if (c->out.fd < 0 && !c->has_exited)
+    if (!c->has_exited)
         items[n++] = (struct mu_wait_item){ .io = &c->script.channel, .want = MU_READABLE };
     return n;
 }
@@ -265,7 +268,7 @@ static int64_t earlier(int64_t at, int64_t other)
 
 static void wait_for_more(struct cgi_run *c)
 {
-    struct mu_wait_item items[4];
+    struct mu_wait_item items[WATCHED + 1];
     size_t n = watch_outputs(c, items);
     enum mu_rc rc;
 
@@ -287,11 +290,10 @@ static void turn(struct cgi_run *c)
         moved += cgi_hear(c);
     if (c->end == CGI_ON)
         moved += receive(c);
-    if (c->has_client && c->end == CGI_ON) {
+    if (c->end == CGI_ON && (c->script.channel.ready & MU_READABLE))
         learn_exit(c);
-        if (c->has_exited)
-            c->end = CGI_DONE;
-    }
+    if (c->end == CGI_ON && c->has_client && c->has_exited)
+        c->end = CGI_DONE;
     if (c->end != CGI_ON)
         return;
     if (moved == 0) {
@@ -313,6 +315,11 @@ void cgi_talk(struct cgi_run *c)
         MU_LOG(&c->r->log, "cgi", MU_LOG_ERR, "MU1345",
                "%.*s has said nothing for %lld s and is ended; CGIScriptTimeout gives it more time",
                MU_FMT(c->name), (long long)(c->timeout_ms / 1000));
+    if (c->end == CGI_BROKEN)
+        MU_LOG(
+            &c->r->log, "cgi", MU_LOG_ERR, "MU1346",
+            "%.*s is ended: the helper that started it is gone (see the supervisor's line about it)",
+            MU_FMT(c->name));
 }
 
 void cgi_tail(struct cgi_run *c, int64_t ms)
@@ -321,7 +328,7 @@ void cgi_tail(struct cgi_run *c, int64_t ms)
     enum mu_rc rc = MU_OK;
 
     while (rc == MU_OK) {
-        struct mu_wait_item items[3];
+        struct mu_wait_item items[WATCHED];
         size_t n;
 
         (void)receive(c);

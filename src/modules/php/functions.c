@@ -48,14 +48,14 @@ static void add_str(zval *array, struct mu_str name, struct mu_str value)
 PHP_FUNCTION(apache_request_headers)
 {
     struct mu_req *r = request();
-    struct mu_headers joined = { 0 };
 
     ZEND_PARSE_PARAMETERS_NONE();
     array_init(return_value);
-    for (uint32_t i = 0; r && i < r->in.n; i++)
-        (void)!mu_headers_merge(r->arena, &joined, r->in.v[i].name, r->in.v[i].value);
-    for (uint32_t i = 0; i < joined.n; i++)
-        add_str(return_value, joined.v[i].name, joined.v[i].value);
+    for (uint32_t i = 0; r && i < r->in.n; i++) {
+        if (mu_headers_first_row(&r->in, i) == i)
+            add_str(return_value, r->in.v[i].name,
+                    mu_headers_join_row(r->arena, &r->in, i, MU_S(", ")));
+    }
 }
 
 PHP_FUNCTION(apache_response_headers)

@@ -18,9 +18,11 @@ struct mu_php_call {
     bool has_env;
     bool is_head_made;     /**< status and type stand in r */
     struct mu_cgi_env env; /**< made when it is first asked for */
-    struct mu_str type;    /**< Content-Type as the script left it */
-    struct mu_str first;   /**< of the body: read before the script begins */
-    enum mu_rc body_rc;    /**< MU_OK, MU_EOF, or why the body ended too early */
+    char *word;            /**< the last variable that PHP asked for */
+    size_t word_cap;
+    struct mu_str type;  /**< Content-Type as the script left it */
+    struct mu_str first; /**< of the body: read before the script begins */
+    enum mu_rc body_rc;  /**< MU_OK, MU_EOF, or why the body ended too early */
 };
 
 /** What php_value may set under names of this module. */

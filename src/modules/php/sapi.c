@@ -245,7 +245,8 @@ static size_t on_read_post(char *buf, size_t n)
     if (!c || is_copy || c->stage == MU_PHP_ENDING || c->body_rc != MU_OK)
         return 0;
     at = c->first.n < n ? c->first.n : n;
-    memcpy(buf, c->first.p, at);
+    if (at)
+        memcpy(buf, c->first.p, at);
     c->first = mu_str_sub(c->first, at, c->first.n);
     while (at < n && rc == MU_OK) {
         rc = mu_body_read(c->r, buf + at, n - at, &got);
@@ -262,19 +263,14 @@ static size_t on_read_post(char *buf, size_t n)
 static char *on_read_cookies(void)
 {
     struct mu_php_call *c = current();
-    struct mu_str all = MU_STR_NULL;
-    struct mu_req *r;
+    struct mu_req *r = c ? c->r : NULL;
 
-    if (!c)
-        return NULL;
-    r = c->r;
-    for (uint32_t i = 0; i < r->in.n; i++) {
-        if (r->in.v[i].id != MU_H_COOKIE)
-            continue;
-        all = all.p ? mu_str_cat(r->arena, all, MU_S("; "), r->in.v[i].value)
-                    : mu_str_dup(r->arena, r->in.v[i].value);
+    for (uint32_t i = 0; r && i < r->in.n; i++) {
+        if (r->in.v[i].id == MU_H_COOKIE)
+            return (char *)(uintptr_t)mu_cstr(r->arena,
+                                              mu_headers_join_row(r->arena, &r->in, i, MU_S("; ")));
     }
-    return (char *)(uintptr_t)all.p;
+    return NULL;
 }
 
 /* ---- variables ---- */
@@ -286,13 +282,29 @@ struct mu_cgi_env *mu_php_env(struct mu_php_call *c)
     return c->has_env ? &c->env : NULL;
 }
 
+/* PHP copies it at once, and a script may ask for as many as it likes: one place is enough. */
+static char *terminated(struct mu_php_call *c, struct mu_str s)
+{
+    if (s.n >= c->word_cap) {
+        c->word_cap = s.n < NAME_ROOM ? NAME_ROOM : 2 * s.n;
+        c->word = mu_arena_alloc(c->r->arena, c->word_cap);
+        if (!c->word)
+            c->word_cap = 0;
+    }
+    if (c->word && s.n)
+        memcpy(c->word, s.p, s.n);
+    if (c->word)
+        c->word[s.n] = '\0';
+    return c->word;
+}
+
 static char *on_getenv(const char *name, size_t n)
 {
     struct mu_php_call *c = current();
     struct mu_cgi_env *env = c ? mu_php_env(c) : NULL;
     struct mu_str value = env ? mu_cgi_env_get(env, mu_str_n(name, n)) : MU_STR_NULL;
 
-    return value.p ? (char *)(uintptr_t)mu_cstr(c->r->arena, value) : NULL;
+    return value.p ? terminated(c, value) : NULL;
 }
 
 /* May the name stand in an array as it is, without PHP's rewriting of dots, spaces and brackets? */

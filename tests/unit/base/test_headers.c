@@ -107,6 +107,31 @@ static void test_join_and_growth(void **state)
     mu_arena_destroy(a);
 }
 
+static void test_join_row(void **state)
+{
+    struct mu_arena *a = mu_arena_create(0);
+    struct mu_headers h = { 0 };
+    size_t before;
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(mu_headers_add(a, &h, i % 2 ? MU_S("X-A") : MU_S("x-a"),
+                                        i % 10 ? MU_S("") : mu_fmt(a, "%d", i)),
+                         MU_OK);
+        assert_int_equal(mu_headers_add(a, &h, MU_S("X-B"), MU_STR_NULL), MU_OK);
+        assert_int_equal(mu_headers_first_row(&h, h.n - 2), 0);
+        assert_int_equal(mu_headers_first_row(&h, h.n - 1), 1);
+    }
+    check_str(__LINE__, mu_headers_join_row(a, &h, 160, MU_S(";")),
+              MU_S("80;;;;;;;;;;90;;;;;;;;;"));
+    check_str(__LINE__, mu_headers_join_row(a, &h, 198, MU_S(", ")), MU_S(""));
+    /* As much memory as the text takes, however many pieces it is made of. */
+    before = mu_arena_used(a);
+    assert_int_equal(mu_headers_join_row(a, &h, 1, MU_S(", ")).n, 2 * 99);
+    assert_true(mu_arena_used(a) - before < 2 * 99 + 1 + 32);
+    mu_arena_destroy(a);
+}
+
 static void test_out_of_memory(void **state)
 {
     struct mu_arena *a = mu_arena_create(64);
@@ -157,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_join_and_growth),
+        cmocka_unit_test(test_join_row),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_tokens),
     };

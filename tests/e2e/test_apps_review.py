@@ -1,0 +1,101 @@
+"""What a review of the parts that run applications found, each with the scenario that showed it."""
+import os
+import pty
+import signal
+
+import applications
+import harness
+import rawclient
+from applications import TESTAPP
+from harness import wait_until
+
+
+def is_app(process):
+    with open("/proc/%d/cmdline" % process.pid, "rb") as f:
+        return f.read().startswith(TESTAPP.encode())
+
+
+def web_children(server):
+    return [p for p in server.children() if not is_app(p)]
+
+
+def child_peaks(server):
+    """Kilobytes of memory that each web child has had at most."""
+    return {p.pid: int(p.status()["VmHWM"].split()[0]) for p in web_children(server)}
+
+
+def app_pool(*lines):
+    return applications.pool("app", TESTAPP, *lines) + '<Location "/app">\nSetHandler "pool:app"\n</Location>\n'
+
+
+def test_fields_of_one_name_take_no_square_of_memory(make):
+    """100 fields of 8000 bytes are one variable of 800 KB; joining two at a time took 50 times as much."""
+    s = make(app_pool("ProcessManager static", "MaxChildren 1") + 'SetEnvIf X-A nothing found=1\n',
+             files={"index.html": "x", "app": "x"}).start()
+    assert s.get("/app?var=HTTP_HOST").status == 200
+    before = child_peaks(s)
+    fields = "".join("X-A: %03d%s\r\n" % (i, "x" * 8000) for i in range(90))
+    with rawclient.Client(s) as c:
+        answer = c.get("/app?var=HTTP_X_A", fields).answer()
+    assert answer.status == 200 and answer.body.startswith(b"000xxx")
+    after = child_peaks(s)
+    assert max(after[pid] - before[pid] for pid in before) < 12 * 1024, (before, after)
+
+
+def test_an_error_page_by_an_application_is_not_given_the_body(make):
+    """The body belongs to the request that failed, also where bodies are streamed."""
+    s = make(app_pool("StreamRequests On") + 'ErrorDocument 403 "/app?body&text=end"\n<Location "/none">\nRequire all denied\n</Location>\n',
+             files={"app": "x"}).start()
+    answer = s.request("POST", "/none", {"Content-Type": "text/plain"}, b"secret body")
+    assert answer.status == 403 and answer.body == b"end"
+
+
+def test_a_local_redirect_leaves_no_body_to_be_taken_for_a_request(make):
+    """The application answered before it was given the body; what is left of that is no request."""
+    s = make(app_pool("StreamRequests On"), files={"app": "x", "there.txt": "there"}).start()
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    with s.connect() as c:
+        c.sendall(b"POST /app?location=/there.txt HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (len(smuggled) + 4))
+        got = b""
+        while b"there" not in got.split(b"\r\n\r\n", 1)[-1]:
+            piece = c.recv(65536)
+            assert piece
+            got += piece
+        c.sendall(b"abcd" + smuggled + b"GET /there.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        rest = b""
+        while True:
+            piece = c.recv(65536)
+            if not piece:
+                break
+            rest += piece
+    assert rest.count(b"HTTP/1.1 ") <= 1 and b"404" not in rest
+    assert "/smuggled" not in s.error_log()
+
+
+def terminal_of(process):
+    """The number of its controlling terminal, 0: none; and what its standard input is."""
+    with open("/proc/%d/stat" % process.pid) as f:
+        number = int(f.read().rsplit(")", 1)[1].split()[4])
+    return number, os.readlink("/proc/%d/fd/0" % process.pid)
+
+
+def test_nobody_has_the_terminal_of_a_server_in_the_foreground(make):
+    """Who has could put words into the shell that the server was started from (TIOCSTI)."""
+    s = make(app_pool(), files={"app": "x"})
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(s.binary, s.command("-DFOREGROUND"))
+    s.pid = s.session = pid
+    try:
+        wait_until("it serves", lambda: s._accepts(s.port) and len(s.children()) > 4)
+        assert s.get("/app?text=x").body == b"x"
+        children = s.children()
+        assert terminal_of(harness.Process(pid))[0]
+        assert [is_app(p) for p in children].count(True) == 4
+        for p in children:
+            number, stdin = terminal_of(p)
+            assert number == 0 and "pts" not in stdin, (is_app(p), number, stdin)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        os.close(terminal)
