@@ -185,6 +185,22 @@ def test_a_connection_is_kept(serve, beside):
         assert c.rest() == []  # the server's end is the end of what it kept
 
 
+def test_kept_connections_are_not_mixed_up(serve, beside):
+    """Each request is at the backend that is meant, also where one worker speaks of several sockets."""
+    kept = [beside(Backend(kind)) for kind in ("tcp", "tcp", "unix", "unix")]
+    s = serve("".join('<Location "/%d">\nSetHandler "proxy:%s"\n</Location>\n' % (i, b.url) for i, b in enumerate(kept)) +
+              "".join('<Proxy "%s">\nProxySet enablereuse=on\n</Proxy>\n' % url for url in (kept[0].url, kept[1].url, "fcgi://localhost")))
+    talks = [None] * 4
+    with Client(s) as client:
+        for i in (0, 1, 2, 3, 3, 1, 2, 0):
+            client.get("/%d" % i)
+            talks[i] = talks[i] or kept[i].accept()
+            assert talks[i].request()["REQUEST_URI"] == "/%d" % i and talks[i].keeps
+            talks[i].answer("from %d" % i)
+            assert client.answer().body == b"from %d" % i
+    assert all(b.is_idle() for b in kept)
+
+
 def test_a_backend_that_closes_is_believed(serve, beside):
     """KEEP_CONN is a wish: who ends the connection after the answer gets the next request on a new one."""
     b = beside(Backend())
