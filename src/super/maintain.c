@@ -178,11 +178,16 @@ static void note_end(struct mu_super *s, const struct mu_kid *k, int status)
         MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0743", "%s", s->last_end);
 }
 
-/* A failed start: the next one waits a little longer each time. */
+/*
+ * A failed start: the next one waits a little longer each time. Those that end while the pause lasts were started before
+ * it, and belong to the failure that began it.
+ */
 static void note_failure(struct mu_super *s, const struct mu_kid *k, int64_t now_ms)
 {
     int64_t hold = HOLD_FIRST_MS;
 
+    if (s->failures && now_ms < s->hold_until_ms)
+        return;
     s->failures++;
     s->last_failure_ms = now_ms;
     for (uint32_t i = 1; i < s->failures && hold < HOLD_MAX_MS; i++)

@@ -1,6 +1,7 @@
 """A client that says exactly what it is told to, and reads answers one by one, for tests of the protocol itself."""
 import os
 import socket
+import struct
 
 import harness
 
@@ -41,7 +42,7 @@ class Client:
         self.s.settimeout(harness.PATIENCE)
         self.s.connect(("127.0.0.1", port or server.port))
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buf = b""
+        self.buf = bytearray()
 
     def __enter__(self):
         return self
@@ -62,17 +63,22 @@ class Client:
         self.buf += piece
         return bool(piece)
 
+    def _take(self, n):
+        piece = bytes(self.buf[:n])
+        del self.buf[:n]
+        return piece
+
     def _until(self, mark):
         while mark not in self.buf:
-            assert self._more(), "closed in the middle of %r" % self.buf[:200]
-        piece, _, self.buf = self.buf.partition(mark)
+            assert self._more(), "closed in the middle of %r" % bytes(self.buf[:200])
+        piece = self._take(self.buf.index(mark))
+        self._take(len(mark))
         return piece
 
     def read_exactly(self, n):
         while len(self.buf) < n:
             assert self._more(), "closed %d bytes early" % (n - len(self.buf))
-        piece, self.buf = self.buf[:n], self.buf[n:]
-        return piece
+        return self._take(n)
 
     def _chunked(self):
         pieces = []
@@ -112,8 +118,7 @@ class Client:
         """All there is until the server closes; a reset is an error."""
         while self._more():
             pass
-        piece, self.buf = self.buf, b""
-        return piece
+        return self._take(len(self.buf))
 
     def is_closed(self):
         """The server closes without another byte."""
@@ -122,3 +127,8 @@ class Client:
     def finish(self):
         self.s.shutdown(socket.SHUT_WR)
         return self
+
+    def reset(self):
+        """Leave so that the other side notices at once."""
+        self.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.s.close()
