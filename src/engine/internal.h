@@ -146,7 +146,7 @@ struct mu_ahead {
     struct mu_io *io; /**< whose next read is known; NULL: none */
     char *buf;
     size_t cap;
-    size_t got; /**< bytes read into buf that mu_try_read() has yet to hand out */
+    size_t got;        /**< bytes read into buf that mu_try_read() has yet to hand out */
     int64_t polled_ms; /**< when all that is waited for was asked last */
     /* What is known of one connection while its descriptor is registered. */
     const struct mu_io *known;

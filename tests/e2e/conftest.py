@@ -1,4 +1,15 @@
-"""The `serve` fixture: serve(config, files=…) starts a harness.Server and takes it down after the test."""
+"""The `serve` fixture: serve(config, files=…) starts a harness.Server and takes it down after the test; and which tests run.
+
+Everything runs on every MPM in a plain build. In static and sanitized builds marks leave out what is dear and has nothing
+to find there:
+
+    @pytest.mark.plain        amounts and patience: only in a plain build
+    @pytest.mark.one_mpm      the same code whatever the MPM: in other builds on one MPM (event, if it is tested);
+                              all tests of the files that ONE_MPM names have it
+
+tools/test says what is tested: MU_BUILD (plain, static, asan, tsan), MU_MPMS, and MU_SHARD=i/n, the i-th of n parts. By
+hand, without them, everything runs.
+"""
 import os
 import sys
 
@@ -8,6 +19,40 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import cgiscripts  # noqa: E402
 import harness  # noqa: E402
+
+
+MARKS = {"plain": "only in a plain build", "one_mpm": "in other than plain builds on one MPM only"}
+# Applications, which meet the MPM in the requests that all others make too, and the command line.
+ONE_MPM = ("test_apps_", "test_cgi", "test_cli", "test_fcgi", "test_pool", "test_proxy")
+
+
+def pytest_configure(config):
+    for name, meaning in MARKS.items():
+        config.addinivalue_line("markers", "%s: %s" % (name, meaning))
+
+
+def pytest_itemcollected(item):
+    if item.path.name.startswith(ONE_MPM):
+        item.add_marker(pytest.mark.one_mpm)
+
+
+def is_left_out(item):
+    mpms = os.environ.get("MU_MPMS", harness.MPM).split()
+    if os.environ.get("MU_BUILD", "plain") == "plain":
+        return False
+    if item.get_closest_marker("plain"):
+        return True
+    return item.get_closest_marker("one_mpm") and harness.MPM != ("event" if "event" in mpms else mpms[0])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Behind pytest's own -k, so that the parts share out what was asked for."""
+    part, parts = map(int, os.environ.get("MU_SHARD", "1/1").split("/"))
+    wanted = [item for item in items if not is_left_out(item)][part - 1::parts]
+    kept = set(wanted)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = wanted
 
 
 @pytest.hookimpl(tryfirst=True, hookwrapper=True)

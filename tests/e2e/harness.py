@@ -353,9 +353,9 @@ class Server:
         with self.connect(port) as s:
             s.sendall(data)
             s.shutdown(socket.SHUT_WR)
-            answer = b""
+            answer = bytearray()
             while True:
                 piece = s.recv(65536)
                 if not piece:
-                    return answer
+                    return bytes(answer)
                 answer += piece

@@ -42,7 +42,7 @@ class Client:
         self.s.settimeout(harness.PATIENCE)
         self.s.connect(("127.0.0.1", port or server.port))
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buf = b""
+        self.buf = bytearray()
 
     def __enter__(self):
         return self
@@ -63,17 +63,22 @@ class Client:
         self.buf += piece
         return bool(piece)
 
+    def _take(self, n):
+        piece = bytes(self.buf[:n])
+        del self.buf[:n]
+        return piece
+
     def _until(self, mark):
         while mark not in self.buf:
-            assert self._more(), "closed in the middle of %r" % self.buf[:200]
-        piece, _, self.buf = self.buf.partition(mark)
+            assert self._more(), "closed in the middle of %r" % bytes(self.buf[:200])
+        piece = self._take(self.buf.index(mark))
+        self._take(len(mark))
         return piece
 
     def read_exactly(self, n):
         while len(self.buf) < n:
             assert self._more(), "closed %d bytes early" % (n - len(self.buf))
-        piece, self.buf = self.buf[:n], self.buf[n:]
-        return piece
+        return self._take(n)
 
     def _chunked(self):
         pieces = []
@@ -113,8 +118,7 @@ class Client:
         """All there is until the server closes; a reset is an error."""
         while self._more():
             pass
-        piece, self.buf = self.buf, b""
-        return piece
+        return self._take(len(self.buf))
 
     def is_closed(self):
         """The server closes without another byte."""
