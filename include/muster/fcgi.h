@@ -54,4 +54,7 @@ struct mu_fcgi_opts {
  */
 MU_MAY_SUSPEND enum mu_status mu_fcgi_run(struct mu_req *r, const struct mu_fcgi_opts *o);
 
+/** Is there an <ApplicationPool> of that name? For checks, when everything has been read. */
+bool mu_config_has_pool(const struct mu_config *config, struct mu_str name);
+
 #endif

@@ -18,8 +18,8 @@ static bool is_from_proxy(const struct mu_req *r)
 enum mu_rc mu_pass_offer(struct mu_req *r, const struct mu_fcgi_opts *o, struct mu_cgi_env *env)
 {
     /* What certainly cannot be lent is not offered; the rest is seen when it is asked for. */
-    bool may_be = o->passes_client && !r->main && r->version < 2000 && !r->peer->is_tls &&
-                  !is_from_proxy(r);
+    bool may_be =
+        o->passes_client && !r->main && r->version < 2000 && !r->peer->is_tls && !is_from_proxy(r);
 
     if (may_be)
         return mu_cgi_env_set(env, OFFER, MU_S("1"));

@@ -11,51 +11,6 @@
 #include <muster/module.h>
 #include <muster/str.h>
 
-/* What PHP 8 has built in and its php.ini-production leaves out. A name that is neither there nor here is empty. */
-static const struct {
-    struct mu_str name, value;
-} built_in[] = {
-    { MU_S("arg_separator.input"), MU_S("&") },
-    { MU_S("arg_separator.output"), MU_S("&") },
-    { MU_S("assert.active"), MU_S("1") },
-    { MU_S("assert.exception"), MU_S("1") },
-    { MU_S("assert.warning"), MU_S("1") },
-    { MU_S("date.timezone"), MU_S("UTC") },
-    { MU_S("enable_post_data_reading"), MU_S("1") },
-    { MU_S("filter.default"), MU_S("unsafe_raw") },
-    { MU_S("highlight.comment"), MU_S("#FF8000") },
-    { MU_S("highlight.default"), MU_S("#0000BB") },
-    { MU_S("highlight.html"), MU_S("#000000") },
-    { MU_S("highlight.keyword"), MU_S("#007700") },
-    { MU_S("highlight.string"), MU_S("#DD0000") },
-    { MU_S("html_errors"), MU_S("1") },
-    { MU_S("include_path"), MU_S(".:/usr/share/php") },
-    { MU_S("max_input_nesting_level"), MU_S("64") },
-    { MU_S("max_input_vars"), MU_S("1000") },
-    { MU_S("max_multipart_body_parts"), MU_S("-1") },
-    { MU_S("mbstring.http_output_conv_mimetypes"), MU_S("^(text/|application/xhtml\\+xml)") },
-    { MU_S("mbstring.language"), MU_S("neutral") },
-    { MU_S("mbstring.regex_retry_limit"), MU_S("1000000") },
-    { MU_S("mbstring.regex_stack_limit"), MU_S("100000") },
-    { MU_S("opcache.enable"), MU_S("1") },
-    { MU_S("opcache.revalidate_freq"), MU_S("2") },
-    { MU_S("opcache.validate_timestamps"), MU_S("1") },
-    { MU_S("pcre.backtrack_limit"), MU_S("1000000") },
-    { MU_S("pcre.jit"), MU_S("1") },
-    { MU_S("pcre.recursion_limit"), MU_S("100000") },
-    { MU_S("session.lazy_write"), MU_S("1") },
-    { MU_S("session.save_path"), MU_S("/var/lib/php/sessions") },
-    { MU_S("session.upload_progress.cleanup"), MU_S("1") },
-    { MU_S("session.upload_progress.freq"), MU_S("1%") },
-    { MU_S("session.upload_progress.min_freq"), MU_S("1") },
-    { MU_S("session.upload_progress.name"), MU_S("PHP_SESSION_UPLOAD_PROGRESS") },
-    { MU_S("session.upload_progress.prefix"), MU_S("upload_progress_") },
-    { MU_S("unserialize_max_depth"), MU_S("4096") },
-    { MU_S("url_rewriter.tags"), MU_S("form=") },
-    { MU_S("zend.detect_unicode"), MU_S("1") },
-    { MU_S("zlib.output_compression_level"), MU_S("-1") },
-};
-
 /* These cannot be taken back at all. */
 static const struct mu_str for_good[] = { MU_S("disable_functions"), MU_S("disable_classes"),
                                           MU_S("extension"), MU_S("zend_extension") };
@@ -121,10 +76,9 @@ static bool is_set_here(const struct mu_php_value *v, size_t n, struct mu_str na
 
 static enum mu_rc offer_built_in(struct mu_cgi_env *env, struct mu_str name)
 {
-    for (size_t i = 0; i < MU_ARRAY_LEN(built_in); i++)
-        if (mu_str_eq(built_in[i].name, name))
-            return mu_cgi_env_set(env, name, built_in[i].value);
-    return MU_OK;
+    struct mu_str value = mu_php_default(name);
+
+    return value.p ? mu_cgi_env_set(env, name, value) : MU_OK;
 }
 
 /* Whatever an earlier request may have left in the process. */

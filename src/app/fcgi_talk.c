@@ -11,7 +11,8 @@
 #include <muster/clock.h>
 
 enum {
-    PIECES = 8, /* moved in one direction before the other has its turn */
+    PIECES = 8,   /* moved in one direction before the other has its turn */
+    ASK_MS = 250, /* from the end of what a client sends until it is asked whether it is there */
 };
 
 /* ---- to the application ---- */
@@ -290,25 +291,61 @@ static int64_t deadline(const struct mu_talk *t)
     return t->o->io_ms < 0 ? MU_NEVER : t->heard_ms + t->o->io_ms;
 }
 
+static size_t watch_application(struct mu_talk *t, struct mu_wait_item *items)
+{
+    items[0] = (struct mu_wait_item){ .io = &t->c.io, .want = MU_READABLE };
+    if (t->out_at == t->out_n && !t->wants_client)
+        return 1;
+    items[1] = (struct mu_wait_item){ .io = &t->c.io, .want = MU_WRITABLE };
+    return 2;
+}
+
+/* The client has finished sending, and perhaps left: in the middle of a body reading it tells. */
+static size_t watch_client(struct mu_talk *t, struct mu_wait_item *item)
+{
+    if (t->awaits_body)
+        *item = t->body_item;
+    else if (!t->has_client && !t->has_asked && !t->ask_ms)
+        *item = (struct mu_wait_item){ .wake = &t->leaves };
+    else
+        return 0;
+    return 1;
+}
+
+/* Nothing has happened: what is due now? */
+static void time_passed(struct mu_talk *t)
+{
+    if (t->ask_ms && t->ask_ms <= mu_now_ms()) {
+        t->has_asked = true;
+        t->ask_ms = 0;
+        t->client_rc = mu_client_ask(t->r);
+        if (t->client_rc != MU_OK)
+            t->end = MU_TALK_CLIENT;
+    } else if (deadline(t) <= mu_now_ms()) {
+        t->client_rc = MU_TIMEOUT;
+        t->end = t->awaits_body ? MU_TALK_CLIENT : MU_TALK_LATE;
+    }
+}
+
 static void wait_for_more(struct mu_talk *t)
 {
     struct mu_wait_item items[3];
-    size_t n = 0;
+    size_t n = watch_application(t, items);
+    int64_t until = deadline(t);
     enum mu_rc rc;
 
-    items[n++] = (struct mu_wait_item){ .io = &t->c.io, .want = MU_READABLE };
-    if (t->out_at < t->out_n || t->wants_client)
-        items[n++] = (struct mu_wait_item){ .io = &t->c.io, .want = MU_WRITABLE };
-    else if (t->awaits_body)
-        items[n++] = t->body_item;
-    rc = mu_wait(items, n, deadline(t));
-    if (rc == MU_OK)
-        return;
-    t->client_rc = rc;
-    if (rc == MU_TIMEOUT)
-        t->end = t->awaits_body ? MU_TALK_CLIENT : MU_TALK_LATE;
-    else
+    n += watch_client(t, items + n);
+    if (t->ask_ms && t->ask_ms < until)
+        until = t->ask_ms;
+    rc = mu_wait(items, n, until);
+    if (rc == MU_TIMEOUT) {
+        time_passed(t);
+    } else if (rc != MU_OK) {
+        t->client_rc = rc;
         t->end = rc == MU_NOMEM ? MU_TALK_NO_MEMORY : MU_TALK_CLIENT;
+    } else if (items[n - 1].wake && items[n - 1].got) {
+        t->ask_ms = mu_deadline(ASK_MS);
+    }
 }
 
 static void turn(struct mu_talk *t)
@@ -357,8 +394,13 @@ void mu_talk_run(struct mu_talk *t)
 {
     mu_fcgi_params_begin(&t->params, MU_FCGI_ID, next_pair, t);
     t->heard_ms = mu_now_ms();
+    mu_wake_init(&t->leaves);
+    mu_client_watch(t->r, &t->leaves);
+    if (!mu_client_is_sending(t->r)) /* before there was anybody to be told */
+        mu_wake_raise(&t->leaves);
     while (t->end == MU_TALK_ON)
         turn(t);
+    mu_client_watch(t->r, NULL);
     mu_talk_stderr_end(t);
     t->may_keep = may_keep(t);
     if (t->end == MU_TALK_CLIENT || t->end == MU_TALK_ENOUGH || t->end == MU_TALK_LATE ||

@@ -71,6 +71,11 @@ struct mu_talk {
     enum mu_rc client_rc;
     int64_t heard_ms; /**< when something last moved */
 
+    /* Is there still a client? */
+    struct mu_wake leaves; /**< it has finished sending */
+    int64_t ask_ms;        /**< when it is asked; 0: never, so far */
+    bool has_asked;
+
     /* Handing over the client. */
     bool wants_client;     /**< asked for and not answered yet */
     bool is_client_denied; /**< it cannot be lent */
@@ -108,6 +113,9 @@ enum mu_status mu_pass_end(struct mu_talk *t);
  * Returns: MU_OK; MU_BAD: a setting cannot be sent (logged); MU_NOMEM.
  */
 MU_NODISCARD enum mu_rc mu_php_settings(struct mu_req *r, struct mu_cgi_env *env);
+
+/** What PHP has built in for a setting; p == NULL: nothing. (fcgi_php_defaults.c) */
+struct mu_str mu_php_default(struct mu_str name);
 
 /* fcgi_words.c */
 

@@ -63,6 +63,8 @@ struct helper {
     struct mu_arena *arena;
     struct target *targets; /* suexec's list */
     size_t targets_n;
+    pid_t *errands; /* processes that signal as somebody; on the heap */
+    size_t errands_n;
 };
 
 static int64_t now_ms(void)
@@ -294,20 +296,39 @@ static void take_requests(struct helper *h)
 
 /* ---- ends ---- */
 
-/* With the rights of the user alone: a number that has become somebody else's is out of reach. */
-static void signal_as(const struct program *p, int sig)
+static void reap_errands(struct helper *h)
 {
-    uid_t uid = p->target->uid;
-    pid_t pid = fork();
+    size_t left = 0;
 
+    for (size_t i = 0; i < h->errands_n; i++) {
+        if (waitpid(h->errands[i], NULL, WNOHANG) == 0)
+            h->errands[left++] = h->errands[i];
+    }
+    h->errands_n = left;
+}
+
+/*
+ * With the rights of the user alone: a number that has become somebody else's is out of reach. Nobody
+ * waits for the process that does it, since its user can stop it.
+ */
+static void signal_as(struct helper *h, const struct program *p, int sig)
+{
+    pid_t *v = reallocarray(h->errands, h->errands_n + 1, sizeof(*v));
+    uid_t uid = p->target->uid;
+    pid_t pid;
+
+    if (!v)
+        return;
+    h->errands = v;
+    pid = fork();
     if (pid == 0)
         _exit(setresuid(uid, uid, uid) == 0 && kill(-p->pid, sig) == 0 ? 0 : 1);
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
+    if (pid > 0)
+        v[h->errands_n++] = pid;
 }
 
 /* Signal its process group; suexec's as its user. Returns: is there such a group? */
-static bool signal_group(const struct program *p, int sig)
+static bool signal_group(struct helper *h, const struct program *p, int sig)
 {
     /* The number of a leader that was reaped belongs to its group as long as that has members. A
      * process of that number is another one, and so is its group. */
@@ -316,7 +337,7 @@ static bool signal_group(const struct program *p, int sig)
     if (kill(-p->pid, p->target ? 0 : sig) != 0 && errno != EPERM)
         return false;
     if (p->target && sig)
-        signal_as(p, sig);
+        signal_as(h, p, sig);
     return true;
 }
 
@@ -352,7 +373,7 @@ static void has_exited(struct helper *h, struct program *p)
     if (p->reply_fd >= 0)
         answer(p->reply_fd, MU_SPAWN_ENDED, status);
     /* Its group may still be told to end, unless that was done. */
-    if (p->reply_fd < 0 && (!p->kill_ms || !signal_group(p, 0)))
+    if (p->reply_fd < 0 && (!p->kill_ms || !signal_group(h, p, 0)))
         forget(h, p);
 }
 
@@ -376,7 +397,7 @@ static void is_unwanted(struct helper *h, struct program *p)
     look_at_start(h, p);
     if (p->start_fd >= 0)
         kill(p->pid, SIGKILL); /* it leads no group yet, and is not reaped: the number is its own */
-    if (has_left || (!signal_group(p, SIGTERM) && p->has_ended))
+    if (has_left || (!signal_group(h, p, SIGTERM) && p->has_ended))
         forget(h, p);
     else
         p->kill_ms = now_ms() + KILL_AFTER_MS;
@@ -396,7 +417,7 @@ static int end_stubborn(struct helper *h)
             next = next < 0 || p->kill_ms - now < next ? p->kill_ms - now : next;
             continue;
         }
-        (void)signal_group(p, SIGKILL);
+        (void)signal_group(h, p, SIGKILL);
         p->kill_ms = 0;
         if (p->has_ended)
             forget(h, p); /* else its end is awaited still */
@@ -476,10 +497,12 @@ int mu_spawn_helper(const struct mu_spawn_helper_opts *o)
         for (int i = 0; i < n; i++)
             handle(&h, &events[i]);
         wait_ms = end_stubborn(&h);
+        reap_errands(&h);
         free_done(&h);
     }
     close(h.epoll_fd);
     free(h.targets);
+    free(h.errands);
     mu_arena_destroy(h.arena);
     return 0;
 }

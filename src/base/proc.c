@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -61,6 +62,23 @@ bool mu_set_cloexec(int fd, bool is_on)
         return false;
     flags = is_on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC;
     return fcntl(fd, F_SETFD, flags) == 0;
+}
+
+void mu_terminal_leave(void)
+{
+    int tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC), null;
+
+    if (tty >= 0) {
+        (void)ioctl(tty, TIOCNOTTY);
+        close(tty);
+    }
+    if (!isatty(STDIN_FILENO))
+        return;
+    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null >= 0) {
+        (void)dup2(null, STDIN_FILENO);
+        close(null);
+    }
 }
 
 void mu_signals_default(void)

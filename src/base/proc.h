@@ -25,6 +25,12 @@ uint32_t mu_core_count(void);
 bool mu_set_cloexec(int fd, bool is_on);
 
 /**
+ * In a forked child: give up the terminal of a server that runs in the foreground. Whoever has it as
+ * its controlling one can put words into the shell it was started from (TIOCSTI).
+ */
+void mu_terminal_leave(void);
+
+/**
  * In a forked child that is about to exec: default handlers for every signal and an empty signal
  * mask. Async-signal-safe.
  */

@@ -19,7 +19,7 @@
 enum ticket_state { TICKET_FREE, TICKET_WAITING, TICKET_GRANTED };
 
 enum {
-    PID_BITS = 22, /* the kernel's own limit */
+    PID_BITS = MU_BOARD_PID_BITS,
     SLOT_BITS = 11,
     GRANT_COUNTER_BITS = 23,
     ROUNDS_MAX = MU_POOL_SLOTS, /* of a match: a scribbler must not keep anybody in it */
@@ -92,11 +92,6 @@ static uint64_t slot_next(uint64_t before, uint32_t pid, enum mu_slot_state stat
 {
     return ((before >> (PID_BITS + 4)) + 1) << (PID_BITS + 4) | (pid & PID_MASK) << 4 |
            (uint64_t)state;
-}
-
-static uint32_t slot_pid(uint64_t word)
-{
-    return (uint32_t)(word >> 4 & PID_MASK);
 }
 
 static uint64_t slot_counter(uint64_t word)
@@ -401,7 +396,7 @@ static void sweep_slot(struct mu_board *b, uint32_t i, uint32_t pid)
 {
     uint64_t w = mu_board_word(b, i);
 
-    if (slot_pid(w) != (pid & PID_MASK))
+    if (mu_board_owner_of(w) != (pid & PID_MASK))
         return;
     if (mu_board_state_of(w) == MU_SLOT_RESERVED)
         (void)step(&b->slot[i], w, slot_next(w, 0, MU_SLOT_IDLE));
@@ -447,6 +442,26 @@ bool mu_board_cut(struct mu_board *b, uint32_t slot, uint64_t word)
     return step(&b->slot[slot], word, slot_next(word, 0, MU_SLOT_LEAVING));
 }
 
+bool mu_board_mend(struct mu_board *b, uint32_t slot, uint64_t word, enum mu_slot_state to)
+{
+    raise_to(&b->slots_end, slot + 1);
+    return step(&b->slot[slot], word, slot_next(word, 0, to));
+}
+
+uint32_t mu_board_audit(struct mu_board *b, bool (*lives)(uint32_t pid))
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < mu_board_tickets_end(b); i++) {
+        uint64_t w = atomic_load(&b->ticket[i]);
+        bool is_one = ticket_state(w) == TICKET_WAITING || ticket_state(w) == TICKET_GRANTED;
+
+        if (w && !(is_one && lives(ticket_pid(w))))
+            n += step(&b->ticket[i], w, 0);
+    }
+    return n;
+}
+
 void mu_board_wake_all(struct mu_board *b)
 {
     uint64_t rung = 0;
@@ -478,40 +493,4 @@ uint32_t mu_board_waiting(struct mu_board *b, int64_t *since_ms)
             *since_ms = since;
     }
     return n;
-}
-
-/* ---- text ---- */
-
-void mu_board_put_text(_Atomic uint64_t *words, size_t n, struct mu_str text)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint64_t w = 0;
-        size_t at = i * sizeof(w), some = text.n > at ? text.n - at : 0;
-
-        if (some)
-            memcpy(&w, text.p + at, some < sizeof(w) ? some : sizeof(w));
-        atomic_store_explicit(&words[i], w, memory_order_relaxed);
-        if (some < sizeof(w))
-            return; /* a zero byte: what stands behind it is not looked at */
-    }
-}
-
-void mu_board_get_text(const _Atomic uint64_t *words, size_t n, char *out)
-{
-    char *w = out;
-
-    for (size_t i = 0; i < n; i++) {
-        uint64_t v = atomic_load_explicit(&words[i], memory_order_relaxed);
-        char bytes[sizeof(v)];
-
-        memcpy(bytes, &v, sizeof(v));
-        for (size_t k = 0; k < sizeof(v); k++) {
-            if (!bytes[k]) {
-                *w = '\0';
-                return;
-            }
-            *w++ = bytes[k] >= 0x20 && bytes[k] < 0x7f ? bytes[k] : '?';
-        }
-    }
-    *w = '\0';
 }

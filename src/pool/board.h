@@ -24,6 +24,7 @@ enum {
     MU_POOL_CHILDREN = 1000, /**< MaxChildren, at most */
     MU_POOL_TICKETS = 16384, /**< QueueLength, at most */
     MU_POOL_BELLS = 64,      /**< eventfds by which waiters are woken */
+    MU_BOARD_PID_BITS = 22,  /**< the kernel's own limit */
 };
 
 /** What a slot's word says. */
@@ -149,6 +150,13 @@ bool mu_board_swap(struct mu_board *b, uint32_t slot, enum mu_slot_state from,
                    enum mu_slot_state to);
 /** End the use that `word` (of a busy slot) stands for. False when it is over already. */
 bool mu_board_cut(struct mu_board *b, uint32_t slot, uint64_t word);
+/**
+ * What `word` says of a slot cannot be, or its owner is gone: it says `to` from now on, unless it
+ * has changed.
+ */
+bool mu_board_mend(struct mu_board *b, uint32_t slot, uint64_t word, enum mu_slot_state to);
+/** Remove tickets that are none, or whose owner does not live. Returns how many. */
+uint32_t mu_board_audit(struct mu_board *b, bool (*lives)(uint32_t pid));
 /** Wake everybody who waits. */
 void mu_board_wake_all(struct mu_board *b);
 
@@ -161,6 +169,11 @@ static inline uint64_t mu_board_word(struct mu_board *b, uint32_t slot)
 static inline enum mu_slot_state mu_board_state_of(uint64_t word)
 {
     return (enum mu_slot_state)(word & 15);
+}
+/** Whose a busy or reserved slot is; 0: the supervisor's. */
+static inline uint32_t mu_board_owner_of(uint64_t word)
+{
+    return (uint32_t)(word >> 4 & ((1u << MU_BOARD_PID_BITS) - 1));
 }
 static inline enum mu_slot_state mu_board_state(struct mu_board *b, uint32_t slot)
 {

@@ -6,10 +6,16 @@
  */
 #include "pool/conf.h"
 
+#include <muster/fcgi.h>
 #include <muster/str.h>
 #include <server/core_conf.h>
 #include <super/settings.h>
 #include <unistd.h>
+
+bool mu_config_has_pool(const struct mu_config *c, struct mu_str name)
+{
+    return mu_config_has_module(c, MU_S("pool")) && mu_pool_conf_find(mu_pools_conf_of(c), name);
+}
 
 static enum mu_rc check_handler(struct mu_config *c, const void *const *blocks, struct mu_str file,
                                 unsigned line)

@@ -46,7 +46,7 @@ static enum mu_rc open_process(struct mu_req *r, struct mu_fcgi_conn *c, void *a
     if (run->is_late)
         return MU_TIMEOUT; /* it is not tried again */
     for (unsigned i = 0; i < CONNECTS_MAX; i++) {
-        enum mu_rc rc = mu_pool_take(p, r, &run->held, status);
+        enum mu_rc rc = mu_pool_take(&run->held, r, status);
 
         if (rc != MU_OK)
             return rc;

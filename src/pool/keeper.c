@@ -343,6 +343,8 @@ int64_t mu_keeper_tick(int64_t now_ms)
     {
         if (!p->conf && drain(p))
             continue;
+        if (is_tick)
+            mu_pool_mend(p);
         mu_pool_look(p, now_ms);
         mu_pool_manage(p, now_ms, is_tick);
         next = earlier(next, mu_pool_limits(p, now_ms));

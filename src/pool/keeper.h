@@ -122,6 +122,8 @@ socklen_t mu_pool_address(int dir_fd, const char *name, void *sockaddr_un);
 /* life.c */
 /** Find out whether it accepts (again). */
 void mu_proc_probe(struct mu_proc *x, int64_t now_ms);
+/** Does it take no more requests, since it is of an epoch before, or the pool was stopped? */
+bool mu_proc_is_old(const struct mu_proc *x);
 /** Something happened on probe_fd, or time has passed. */
 void mu_proc_probe_look(struct mu_proc *x, int64_t now_ms);
 /** Tell it to end; by SIGKILL after `grace_ms`. */
@@ -151,6 +153,10 @@ uint32_t mu_pool_first(const struct mu_pool *p);
 MU_NODISCARD bool mu_pool_plan(struct mu_pool *p, bool is_tick, struct mu_spare_plan *plan);
 /** How many processes there are to be; `is_tick` once a second. */
 void mu_pool_manage(struct mu_pool *p, int64_t now_ms, bool is_tick);
+
+/* mend.c */
+/** Write back what web children have written over. Once a second. */
+void mu_pool_mend(struct mu_pool *p);
 
 /* limits.c */
 /**

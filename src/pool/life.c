@@ -61,8 +61,7 @@ void mu_proc_probe(struct mu_proc *x, int64_t now_ms)
         (void)shutdown(x->probe_fd, SHUT_WR);
 }
 
-/* Those before the epoch that serves take no more requests. */
-static bool is_old(const struct mu_proc *x)
+bool mu_proc_is_old(const struct mu_proc *x)
 {
     return x->pool->is_stopped || mu_keeper.stopping != MU_STOP_NONE ||
            x->epoch < x->pool->ready_epoch;
@@ -112,7 +111,7 @@ static void is_back(struct mu_proc *x, int64_t now_ms)
     }
     x->seen_word = mu_board_word(b, x->slot);
     x->seen_ms = now_ms;
-    if (is_old(x))
+    if (mu_proc_is_old(x))
         retire(x, now_ms);
     else
         mu_board_match(b, 0);
@@ -290,7 +289,7 @@ void mu_pool_look(struct mu_pool *p, int64_t now_ms)
             continue;
         if (s == MU_SLOT_SPENT)
             mu_proc_leave(x, now_ms, mu_pool_grace_ms(p));
-        else if (is_old(x))
+        else if (mu_proc_is_old(x))
             retire(x, now_ms);
         if (x->state == MU_PROC_SERVING && s == MU_SLOT_DOUBT)
             mu_proc_probe(x, now_ms);

@@ -19,6 +19,7 @@ enum {
     LOOK_MIN_MS = 20,
     LOOK_MAX_MS = 1000,
     PROBE_LOOK_MS = 100,
+    RESERVED_MS = 5000, /* between a grant and its owner's answer */
     CUT_GRACE_MS = 500, /* between SIGTERM and SIGKILL for a process that took too long */
 };
 
@@ -163,6 +164,14 @@ static void look_at_idle(struct mu_proc *x, uint64_t word, int64_t now_ms)
         mu_proc_leave(x, now_ms, mu_pool_grace_ms(p));
 }
 
+/* Whoever it is kept for does not come: is stopped, or was never there. Nothing was sent to it. */
+static void look_at_reserved(struct mu_proc *x, uint64_t word, int64_t now_ms)
+{
+    if (now_ms - x->seen_ms >= RESERVED_MS &&
+        mu_board_mend(x->pool->board, x->slot, word, MU_SLOT_IDLE))
+        mu_board_match(x->pool->board, 0);
+}
+
 static void look_at_start(struct mu_proc *x, int64_t now_ms)
 {
     if (!x->pool->conf || now_ms - x->started_ms < x->pool->conf->start_timeout_ms)
@@ -184,6 +193,8 @@ static void look_at(struct mu_proc *x, int64_t now_ms)
         look_at_start(x, now_ms);
     } else if (x->state == MU_PROC_SERVING) {
         measure(x, word, now_ms);
+        if (s == MU_SLOT_RESERVED)
+            look_at_reserved(x, word, now_ms);
         if (!x->pool->conf)
             return;
         if (s == MU_SLOT_BUSY || s == MU_SLOT_DOUBT)

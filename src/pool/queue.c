@@ -192,12 +192,15 @@ static enum mu_rc join(struct waiter *w, struct mu_req *r, int64_t deadline_ms, 
     return rc;
 }
 
-static enum mu_rc wait_in_queue(struct mu_pool *p, struct mu_req *r, struct mu_claim *c,
-                                enum mu_status *status)
+static enum mu_rc wait_in_queue(struct mu_held *h, struct mu_req *r, enum mu_status *status)
 {
+    struct mu_pool *p = h->pool;
     struct waiter w = { .pool = p };
-    enum mu_rc rc = join(&w, r, mu_deadline(p->conf->queue_timeout_ms), c);
+    int64_t begun_ms = mu_now_ms();
+    int64_t deadline_ms = begun_ms + p->conf->queue_timeout_ms - h->waited_ms;
+    enum mu_rc rc = join(&w, r, deadline_ms, &h->claim);
 
+    h->waited_ms += mu_now_ms() - begun_ms;
     switch (rc) {
     case MU_OK:
         return MU_OK;
@@ -227,19 +230,18 @@ static void describe(const struct mu_held *h, const struct mu_req *r)
     mu_board_put_text(i->client, MU_BOARD_CLIENT, r->peer->client_ip);
 }
 
-enum mu_rc mu_pool_take(struct mu_pool *p, struct mu_req *r, struct mu_held *h,
-                        enum mu_status *status)
+enum mu_rc mu_pool_take(struct mu_held *h, struct mu_req *r, enum mu_status *status)
 {
+    struct mu_pool *p = h->pool;
     enum mu_rc rc;
 
-    *h = (struct mu_held){ .pool = p };
     if (is_closed(p))
         return refuse(p, r, MU_DENIED, "it is stopped", status);
     rc = mu_board_claim(p->board, who_am_i(), &h->claim);
     if (rc != MU_OK) {
         if (!mu_exchange_has_client(mu_exchange_of(r)))
             return gone(p, r);
-        rc = wait_in_queue(p, r, &h->claim, status);
+        rc = wait_in_queue(h, r, status);
         if (rc != MU_OK)
             return rc;
         /* It may have left in this very moment. */

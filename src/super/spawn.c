@@ -83,6 +83,7 @@ void mu_super_leave(struct mu_super *s)
         mu_accept_locks_destroy(s->now->locks);
         s->now->locks = NULL;
     }
+    mu_terminal_leave();
     mu_signals_default();
 }
 
@@ -183,6 +184,7 @@ static int child_run(struct mu_super *s, uint32_t place, int channel)
 
     close_supervisors(s);
     mu_groups_in_child(s);
+    mu_terminal_leave();
     child_signals();
     if (!drop_privileges(s))
         return MU_CHILD_FAILED;

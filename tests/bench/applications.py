@@ -61,6 +61,7 @@ class WithApplication:
             f.write(text.replace("@RUN@", self.run).replace("@USER@", identity))
 
     def write_conf(self):
+        os.chmod(self.run, 0o755)  # a pool has a user of its own, who reads php.ini too
         self.write("php.ini", PHP_INI)
         self.beside()
         return super().write_conf()

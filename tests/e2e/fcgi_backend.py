@@ -3,6 +3,7 @@
 Nothing happens at this backend but what the test asks for: it accepts when accept() is called, reads when something is
 read. So the order of what the server does is seen, and hostile answers are a few bytes.
 """
+import array
 import contextlib
 import os
 import select
@@ -151,14 +152,40 @@ class Conversation:
         """Types of the records until the server closes."""
         return [found[0] for found in iter(self.record, None)]
 
+    def is_readable(self):
+        """Is something there to be read, or the end?"""
+        return bool(self.buf or select.select([self.s], [], [], 0)[0])
+
     def is_open(self):
         """Has the server not closed it by now?"""
-        try:
-            return self.buf != b"" or self.s.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
-        except BlockingIOError:
+        if self.buf or not self.is_readable():
             return True
+        try:
+            return self.s.recv(1, socket.MSG_PEEK) != b""
         except ConnectionResetError:
             return False
+
+    def take_client(self):
+        """Ask for the client (ProxyFCGIPassClient); its socket, or None when the server keeps it."""
+        self.send(record(TAKE_CLIENT))
+        fds = array.array("i")
+        while True:
+            while len(self.buf) < 8 or len(self.buf) < 8 + struct.unpack(">H", self.buf[4:6])[0] + self.buf[6]:
+                data, ancillary, _, _ = self.s.recvmsg(262144, socket.CMSG_SPACE(16))
+                assert data, "the server has closed"
+                self.buf += data
+                for level, kind, content in ancillary:
+                    assert (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+                    fds.frombytes(content)
+            kind, number, content = self.record()
+            assert number == self.id
+            if kind == CLIENT:
+                break
+            assert kind == STDIN
+            self.body += content
+            self.is_body_done = not content
+        assert len(content) == 8 and content[0] == len(fds) and content[1:] == bytes(7)
+        return socket.socket(fileno=fds[0]) if fds else None
 
     # What is sent to it
 

@@ -29,6 +29,7 @@ class Pools:
         self.marks, self.gate = self.server.path("marks/list"), self.server.path("marks/gate")
         self.configure()
         self.clients = []
+        self.is_scribbled = False  # the test writes over the queue
 
     def configure(self, *lines, command=None, more=None):
         """Write the configuration, with other lines of the pool when there are any."""
@@ -114,6 +115,7 @@ def pools(make):
     yield prepare
     for p in made:
         p.close()
+        assert p.is_scribbled or not p.logged("MU0909"), "the queue was sound all the time"
 
 
 def static(n, *lines):

@@ -1,6 +1,7 @@
 """A client that says exactly what it is told to, and reads answers one by one, for tests of the protocol itself."""
 import os
 import socket
+import struct
 
 import harness
 
@@ -126,3 +127,8 @@ class Client:
     def finish(self):
         self.s.shutdown(socket.SHUT_WR)
         return self
+
+    def reset(self):
+        """Leave so that the other side notices at once."""
+        self.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.s.close()

@@ -21,7 +21,7 @@ IS_SANITIZED = any(name in os.environ for name in ("ASAN_OPTIONS", "TSAN_OPTIONS
 IS_PLAIN = os.environ.get("MU_BUILD", "plain") == "plain" and not IS_SANITIZED
 # Where a way is shown with the whole gigabyte.
 FULL = {"cgi": "event", "fcgi": "worker", "pool": "event", "fpm": "prefork", "mod_php": "prefork"}
-WAYS = ["cgi", "fcgi", "pool", "fpm"] + (["mod_php"] if harness.MPM == "prefork" else [])
+WAYS = ["cgi", "fcgi", "pool", "fpm"] + (["mod_php"] if applications.HAS_MOD_PHP else [])
 
 PHP = r"""<?php
 ini_set('memory_limit', '32M');

@@ -1,7 +1,13 @@
 """What a review of the parts that run applications found, each with the scenario that showed it."""
+import os
+import pty
+import signal
+
 import applications
+import harness
 import rawclient
 from applications import TESTAPP
+from harness import wait_until
 
 
 def is_app(process):
@@ -64,3 +70,32 @@ def test_a_local_redirect_leaves_no_body_to_be_taken_for_a_request(make):
             rest += piece
     assert rest.count(b"HTTP/1.1 ") <= 1 and b"404" not in rest
     assert "/smuggled" not in s.error_log()
+
+
+def terminal_of(process):
+    """The number of its controlling terminal, 0: none; and what its standard input is."""
+    with open("/proc/%d/stat" % process.pid) as f:
+        number = int(f.read().rsplit(")", 1)[1].split()[4])
+    return number, os.readlink("/proc/%d/fd/0" % process.pid)
+
+
+def test_nobody_has_the_terminal_of_a_server_in_the_foreground(make):
+    """Who has could put words into the shell that the server was started from (TIOCSTI)."""
+    s = make(app_pool(), files={"app": "x"})
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(s.binary, s.command("-DFOREGROUND"))
+    s.pid = s.session = pid
+    try:
+        wait_until("it serves", lambda: s._accepts(s.port) and len(s.children()) > 4)
+        assert s.get("/app?text=x").body == b"x"
+        children = s.children()
+        assert terminal_of(harness.Process(pid))[0]
+        assert [is_app(p) for p in children].count(True) == 4
+        for p in children:
+            number, stdin = terminal_of(p)
+            assert number == 0 and "pts" not in stdin, (is_app(p), number, stdin)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        os.close(terminal)

@@ -12,7 +12,7 @@ import pytest
 import applications
 import rawclient
 from applications import TESTAPP, query
-from harness import unprivileged
+from harness import unprivileged, wait_until
 
 WAYS = ("cgi", "fcgi", "pool")
 # Variables that differ from one request to the next, by nature.
@@ -176,7 +176,7 @@ CLIMBING = (
 def test_no_path_leads_outside(apps, way):
     """Neither is a file outside sent, nor a program outside run, nor is its path given to an application."""
     a = apps('Alias "/files/" "{root}/files/"\n<Directory "{root}/files">\nRequire all granted\n</Directory>\n'
-             '<DirectoryMatch "^{root}/(cgi|files)">\nOptions -FollowSymLinks\n</DirectoryMatch>\n')
+             '<Directory "{root}">\nOptions -FollowSymLinks\n</Directory>\n')
     s = a.server
     s.write("files/plain", "plain")
     s.write("outside/secret", "#!/bin/sh\necho Content-Type: text/plain\necho\necho top secret\n")
@@ -361,7 +361,6 @@ BAD_HEADS = {
     "a status beyond": "Status: 1000 evil\n\nbody",
     "a control byte": "Content-Type: text/plain\nX-A: b\x07evil\n\nbody",
     "no head at all": "body without a head, evil",
-    "two Locations": "Location: http://a.example/\nLocation: http://evil.example/\n\n",
 }
 
 
@@ -430,13 +429,13 @@ def descriptors(body):
 @pytest.mark.parametrize("way", ["cgi", "pool"])
 def test_no_descriptor_leaks_into_an_application(apps, way):
     """While the server holds listeners, clients, logs, cached files and other applications' pipes."""
-    a = apps('CustomLog "{root}/logs/access.log" "%h %r"\nErrorLog "|/bin/cat >> {root}/logs/piped.log"\n', ports=3,
+    a = apps('CustomLog "{root}/logs/access.log" "%h %r"\nErrorLog "|$/bin/cat >> {root}/logs/piped.log"\n', ports=3,
              files={"%d.html" % i: "x" * 5000 for i in range(20)} | {"index.html": "hello\n"}, log_level="warn")
     clients = [rawclient.Client(a.server, port) for port in a.server.ports for _ in range(5)]
     for i, c in enumerate(clients):
         assert c.get("/%d.html" % (i % 20)).answer().status == 200
-    waiting = rawclient.Client(a.server).get("/%s/app?%s" % (way, query("flush", await_=a.server.path("go")).replace("await_", "await")))
-    assert waiting.head().status == 200
+    waiting = rawclient.Client(a.server).get("/%s/app?%s" % (way, query(mark="waiting", **{"await": a.server.path("go")})))
+    wait_until("another one runs", lambda: "waiting" in a.app.words())
     found = descriptors(a.get(way, "fds").body)
     open(a.server.path("go"), "w").close()
     for c in clients + [waiting]:

@@ -378,7 +378,7 @@ def test_script_log(cgi):
     s.server.write("logs/script.log", "")
     os.chmod(s.server.path("logs/script.log"), 0o666)
     s.sh("good", "head; echo fine\n")
-    s.sh("bad", 'echo "what went wrong" >&2; printf "X-Said: this\\nnonsense\\n"\n')
+    s.sh("bad", 'cat > /dev/null; echo "what went wrong" >&2; printf "X-Said: this\\nnonsense\\n"\n')
     assert s.get("/cgi/good").status == 200
     assert s.post("/cgi/bad?q=1", "the body that was sent", {"X-Asked": "that"}).status == 500
     wait_until("it is logged", lambda: "%stderr" in script_log(s) or "nonsense" in script_log(s))

@@ -2,7 +2,6 @@
 import contextlib
 import os
 import select
-import signal
 import threading
 
 import pytest
@@ -93,14 +92,24 @@ class Queue:
         wait_until("all places are taken", lambda: len(self.s.notes("ran busy")) == self.most)
         return busy
 
-    def is_queued(self, client):
-        """It has been taken into the queue: it is not told to go while others, asked later, are."""
-        return not select.select([client.s], [], [], 0.2)[0]
+    @staticmethod
+    def is_queued(client, seconds=0.2):
+        """It is not told to go, for all that is known."""
+        return not select.select([client.s], [], [], seconds)[0]
 
-    def fill(self, n, name="waits"):
-        """n that wait, once the queue is full: one more is told so."""
-        waiting = [self.ask("%s%d" % (name, i)) for i in range(n)]
-        wait_until("the queue is full", lambda: self.over())
+    def fill(self, n, fields="", method="GET"):
+        """n that wait, and so the queue is full: one more is told so."""
+        waiting = []
+
+        def is_full():
+            for c in [c for c in waiting if not self.is_queued(c, 0)]:
+                assert refused(c)  # another one, that only tried, was there first
+                waiting.remove(c)
+            while len(waiting) < n:
+                waiting.append(self.s.ask("/cgi/held?gone", fields, method))
+            return self.is_over() and all(self.is_queued(c, 0) for c in waiting)
+
+        wait_until("the queue is full", is_full)
         return waiting
 
     def enter(self, name):
@@ -113,7 +122,7 @@ class Queue:
             return None
         return wait_until("there is room in the queue", try_it)
 
-    def over(self):
+    def is_over(self):
         c = self.ask("over")
         if self.is_queued(c):
             c.s.close()
@@ -174,7 +183,7 @@ def test_who_hangs_up_is_never_executed(cgi):
     """They leave the queue while all places are taken, and their places in it are free for others."""
     q = Queue(cgi, 1, 3, 60)
     busy = q.occupy()
-    for c in q.fill(3, "gone"):
+    for c in q.fill(3):
         c.s.close()
     stays = [q.enter("stays%d" % i) for i in range(3)]
     q.s.open_gate("go")
@@ -185,9 +194,8 @@ def test_who_hangs_up_is_never_executed(cgi):
 def test_who_hangs_up_with_a_body_is_never_executed(cgi):
     q = Queue(cgi, 1, 1, 60)
     busy = q.occupy()
-    c = q.s.ask("/cgi/held?gone", "Content-Length: 500000\r\n", "POST").send(b"x" * 1000)
-    wait_until("the queue is full", q.over)
-    c.s.close()
+    for c in q.fill(1, "Content-Length: 500000\r\n", "POST"):
+        c.send(b"x" * 1000).s.close()
     c = q.enter("stays")
     q.s.open_gate("go")
     assert [c.answer().status for c in busy + [c]] == [200] * 2
@@ -216,11 +224,7 @@ def test_a_web_child_that_dies_gives_its_places_back(cgi):
     busy = q.occupy()
     waiting = [q.ask("waits%d" % i) for i in range(2)]
     q.s.static_is_served()
-    web = [p.pid for p in q.s.server.children() if p.status()["Name"] not in ("muster-cgi", "muster-suexec")]
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # none of them is to see another one's places free
-        for pid in web:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+    q.s.kill_holders(busy + waiting)
     for c in busy + waiting:
         with contextlib.suppress(ConnectionResetError):
             assert c.rest() == b""

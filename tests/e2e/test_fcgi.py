@@ -38,7 +38,7 @@ def naming(kind, url):
 def test_every_way_to_name_a_backend(serve, beside):
     """Three kinds of sockets, six directives: each request is run by the backend that is meant, and by no other."""
     apps = {kind: beside(applications.FcgiApp(kind)) for kind in KINDS}
-    s = serve("LoadModule proxy_module modules/mod_proxy.so\nLoadModule proxy_fcgi_module modules/mod_proxy_fcgi.so\n" +
+    s = serve("".join("LoadModule %s_module modules/mod_%s.so\n" % (name, name) for name in ("authz_core", "dir", "proxy", "proxy_fcgi")) +
               "".join(naming(kind, app.url) for kind, app in apps.items()),
               files={"index.html": "hello\n", **{"file." + kind: "source of " + kind for kind in KINDS}})
     for kind, app in apps.items():
@@ -87,21 +87,19 @@ NOT_SAID = {
 }
 
 
-def test_who_is_meant_by_parameters(make, beside):
+@pytest.mark.parametrize("name", [*SAYINGS, *NOT_SAID])
+def test_who_is_meant_by_parameters(serve, beside, name):
     """A backend is told by KEEP_CONN whether enablereuse holds for it: so it is seen which parameters reach it."""
+    config, path = SAYINGS.get(name) or NOT_SAID[name]
     for kind in ("tcp", "unix"):
         b = beside(Backend(kind))
-        s = make(ONE_CHILD)
-        for keeps, cases in ((True, SAYINGS), (False, NOT_SAID)):
-            for name, (config, path) in cases.items():
-                s.configure(ONE_CHILD + config.replace("{url}", b.url))
-                s.start() if not s.process else s.graceful()
-                with Client(s) as client:
-                    client.get(path)
-                    c = b.expect()
-                    assert c.keeps == keeps, (kind, name)
-                    c.answer("done").close()
-                    assert client.answer().body == b"done"
+        s = serve(config.replace("{url}", b.url))
+        with Client(s) as client:
+            client.get(path)
+            c = b.expect()
+            assert c.keeps == (name in SAYINGS), kind
+            c.answer("done").close()
+            assert client.answer().body == b"done"
 
 
 def test_a_matching_worker_for_sockets(serve, beside):
@@ -230,6 +228,19 @@ def readable(c):
     return c.is_open() and bool(select.select([c.s], [], [], 0.2)[0])
 
 
+def test_a_kept_connection_is_kept_for_a_while(serve, beside):
+    """ttl=: the server closes what nobody used, on its own."""
+    for kind in ("tcp", "unix"):
+        b = beside(Backend(kind))
+        s = serve('ProxyPass "/app/" "%s/" enablereuse=on ttl=500ms\n' % b.url)
+        with Client(s) as client:
+            c = begin(client, b)
+            assert c.rest() == []
+            client.get("/app/again")
+            b.expect().answer("again")
+            assert client.answer().body == b"again"
+
+
 # ---- kept connections that are dead ----
 
 def begin(client, b):
@@ -278,6 +289,20 @@ def test_closed_under_a_request(reuse, how, method):
         c.answer("again")
         assert client.answer().body == b"again"
         assert b.is_idle() and c.is_open()
+
+
+def test_a_streamed_body_cannot_be_sent_again(serve, beside):
+    """Part of it was given to the dead connection: 502, and the application that is there never sees the rest for a whole."""
+    b = beside(Backend())
+    s = serve(ONE_CHILD + 'ProxyPass "/app/" "%s/" enablereuse=on\n<Location "/app">\nProxyRequestBuffering Off\n</Location>\n' % b.url)
+    with Client(s) as client:
+        stale = begin(client, b)
+        client.get("/app/again", "Content-Length: 10\r\n", "POST").send("hello")
+        stale.request()
+        assert stale.read_body(5) == b"hello"
+        stale.close()
+        assert client.answer().status == 502
+        assert b.is_idle()
 
 
 def test_a_fresh_one_that_fails_is_not_followed_by_another(reuse):

@@ -1,4 +1,6 @@
 """The FastCGI client: what an application is told. httpd is asked with the same lines of configuration, and must have told the same."""
+import re
+
 import pytest
 
 import applications
@@ -10,7 +12,6 @@ from rawclient import Client
 CONFIG = """
 ProxyPass "/p/" "{url}/"
 ProxyPass "/base" "{url}/srv/www"
-ProxyPass "/raw/" "{url}/" nocanon
 ProxyPassMatch "^/m/(.*\\.php)(/.*)?$" "{url}/srv/www/$1$2"
 ProxyPassMatch "^/n/.*\\.php$" "{url}/srv"
 <Location "/loc/">
@@ -22,24 +23,14 @@ ProxyPassMatch "^/n/.*\\.php$" "{url}/srv"
 <FilesMatch "\\.slash$">
     SetHandler "proxy:{url}/"
 </FilesMatch>
-<Location "/pi/first/">
-    SetEnv proxy-fcgi-pathinfo first-dot
-</Location>
-<Location "/pi/last/">
-    SetEnv proxy-fcgi-pathinfo last-dot
-</Location>
-<Location "/pi/full/">
-    SetEnv proxy-fcgi-pathinfo full
-</Location>
-<Location "/pi/un/">
-    SetEnv proxy-fcgi-pathinfo unescape
-</Location>
-<Location "/pi/some/">
-    SetEnv proxy-fcgi-pathinfo 1
-</Location>
+SetEnvIf Request_URI "^/pi/first/" proxy-fcgi-pathinfo=first-dot
+SetEnvIf Request_URI "^/pi/last/" proxy-fcgi-pathinfo=last-dot
+SetEnvIf Request_URI "^/pi/full/" proxy-fcgi-pathinfo=full
+SetEnvIf Request_URI "^/pi/un/" proxy-fcgi-pathinfo=unescape
+SetEnvIf Request_URI "^/pi/some/" proxy-fcgi-pathinfo=1
 ProxyPass "/pi/" "{url}{docs}/"
 """
-PATHS = ("/p/", "/p/x", "/p/x/y.php/info", "/p/a%20b/c%3fd", "/p/%e2%82%ac;x=1,2", "/p//x", "/p/x/", "/base", "/base/x/y", "/raw/a%20b", "/raw/a+b",
+PATHS = ("/p/", "/p/x", "/p/x/y.php/info", "/p/a%20b/c%3fd", "/p/%e2%82%ac;x=1,2", "/p//x", "/p/x/", "/base", "/base/x/y",
          "/m/x.php", "/m/sub/x.php/more/info", "/n/a/x.php", "/loc/x", "/file.app", "/file.app/path/info", "/file.app/a%20b", "/sub/file.app",
          "/file.slash", "/file.slash/info", "/pi/first/a.php/b.php/c", "/pi/last/a.php/b.php/c", "/pi/full/pi/file.app/b/c", "/pi/un/a%20b/c",
          "/pi/some/a%20b.php/c")
@@ -70,16 +61,23 @@ class Both:
         self.httpd = beside(Httpd(self.server, config))
 
     def ask(self, path, port, method="GET"):
-        answer = self.server.request(method, path + "?env", {"Host": "localhost", "X-Asked": "yes", "Content-Type": "text/x"},
+        answer = self.server.request(method, path + "?read=9&env", {"Host": "localhost", "X-Asked": "yes", "Content-Type": "text/x"},
                                      "body" if method == "POST" else None, port=port)
         assert answer.status == 200, (path, port == self.server.port, answer)
         return variables(answer.body)
+
+    def plain(self, told):
+        """Without what is no difference: a file's name has httpd's address of the backend in front of it even where a handler leads
+        there, which applications strip; the case of %XX; the header field that the client of the test makes itself."""
+        if self.server.root in told["SCRIPT_FILENAME"]:
+            told["SCRIPT_FILENAME"] = re.sub("^/+", "/", told["SCRIPT_FILENAME"].removeprefix("proxy:" + self.app.url))
+        return {name: re.sub("%[0-9A-F]{2}", lambda m: m[0].lower(), value) for name, value in told.items()}
 
     def differences(self, paths, method="GET"):
         """{path: {name: (the server's, httpd's)}} where they differ."""
         found = {}
         for path in paths:
-            ours, theirs = self.ask(path, self.server.port, method), self.ask(path, self.httpd.port, method)
+            ours, theirs = (self.plain(self.ask(path, port, method)) for port in (self.server.port, self.httpd.port))
             differing = {name: (ours.get(name), theirs.get(name)) for name in NAMES if ours.get(name) != theirs.get(name)}
             missing = {name: (None, value) for name, value in theirs.items() if name not in ours}
             if differing or missing:
@@ -109,7 +107,7 @@ ProxyPass "/p/" "{url}/"
     ProxyFCGISetEnvIf "reqenv('SCRIPT_NAME') =~ m#/p/(.)(.*)#" GROUP "first $1, then $2"
     ProxyFCGISetEnvIf "true" JOINED "%{reqenv:OWN} and %{HTTP_HOST} by %{REQUEST_METHOD} for %{req:X-Asked}"
     ProxyFCGISetEnvIf "reqenv('REQUEST_METHOD') == 'GET'" !HTTP_X_ASKED
-    ProxyFCGISetEnvIf "%{REQUEST_METHOD} == 'POST' && %{QUERY_STRING} == 'env'" MATCHED "a post"
+    ProxyFCGISetEnvIf "%{REQUEST_METHOD} == 'POST' && %{QUERY_STRING} =~ /env$/" MATCHED "a post"
     ProxyFCGISetEnvIf "!(%{REQUEST_METHOD} == 'POST') || false" MATCHED "no post"
     ProxyFCGISetEnvIf "%{REQUEST_URI} =~ /NOWHERE/" LENGTHY "never"
     ProxyFCGISetEnvIf "-n '%{HTTP_HOST}' && -z '%{HTTP_COOKIE}'" EMPTY
@@ -140,6 +138,15 @@ def test_setenvif_as_httpd_does_it(both):
     assert b.ask("/p/c/inner", b.server.port)["NAME"] == "of the server"
 
 
+def test_nocanon(serve, beside):
+    """The path as the client wrote it, instead of decoded and encoded again."""
+    app = beside(applications.FcgiApp("tcp"))
+    s = serve('ProxyPass "/raw/" "%s/" nocanon\nProxyPass "/p/" "%s/"\nProxyFCGIBackendType GENERIC\n' % (app.url, app.url))
+    for path in ("a%20b", "%61+b", "a;b=%7E", "%c3%A4"):
+        assert s.get("/raw/%s?var=SCRIPT_FILENAME" % path).body.decode() == "/%s\n" % path
+    assert s.get("/p/%61%7E?var=SCRIPT_FILENAME").body == b"/a~\n"
+
+
 def test_variables_are_each_told_once(serve, beside):
     """Very long and empty ones, one with every byte, and many; what SetEnv says never stands beside the server's own."""
     b = beside(Backend("unix"))
@@ -163,4 +170,4 @@ def test_variables_are_each_told_once(serve, beside):
     'ProxyFCGISetEnvIf "nonsense(" NAME value'])
 def test_conditions_that_make_no_sense(make, line):
     result = make(line + "\n").run("-t")
-    assert result.returncode != 0 and "ProxyFCGISetEnvIf" in result.stderr, result.stderr
+    assert result.returncode != 0 and "Syntax error on line" in result.stderr, result.stderr

@@ -273,7 +273,7 @@ def test_a_client_that_leaves_is_not_worked_for(serve, beside):
     s = serve('ProxyPass "/app/" "%s/"\nProxyPass "/kept/" "%s/k/" enablereuse=on\n' % (app.url, app.url))
     for i, place in enumerate(("app", "kept")):
         with Client(s) as client:
-            client.get("/%s/x?" % place + query("awaitabort", mark="began").replace("awaitabort&mark=began", "mark=began&awaitabort"))
+            client.get("/%s/x?mark=began&awaitabort" % place)
             wait_until("it works", lambda i=i: app.words() == ["began", "aborted"] * i + ["began"])
         wait_until("it was told", lambda i=i: app.words() == ["began", "aborted"] * (i + 1))
     assert s.get("/app/x?text=fine").body == b"fine"
@@ -289,7 +289,13 @@ def leave_in_the_answer(client, c):
     client.s.close()
 
 
-@pytest.mark.parametrize("leave", [leave_while_waiting, leave_in_the_answer])
+def torn_in_the_answer(client, c):
+    c.out(HEAD + "first")
+    assert client.head().status == 200
+    client.reset()
+
+
+@pytest.mark.parametrize("leave", [leave_while_waiting, leave_in_the_answer, torn_in_the_answer])
 def test_abort_is_the_last_word(start, leave):
     """ABORT_REQUEST and the end of the connection, and what the application still says is nobody's."""
     b, s = start('ProxyPass "/app/" "%s/" flushpackets=on enablereuse=on\n')
@@ -304,6 +310,24 @@ def test_abort_is_the_last_word(start, leave):
         assert c.params["REQUEST_URI"] == "/app/y"
         c.answer("fine")
         assert client.answer().body == b"fine"
+
+
+def test_a_client_that_has_finished_sending(start):
+    """… has not left: it gets its answer, before the head and in the middle of it."""
+    b, s = start('ProxyPass "/app/" "%s/" flushpackets=on\n')
+    for version in ("1.1", "1.0"):
+        with Client(s) as client, Client(s) as other:
+            client.get("/app/x", version=version).finish()
+            c = b.expect()
+            c.read_body()
+            other.get("/app/other")
+            b.expect().answer("other")
+            assert other.answer().body == b"other" and c.is_open() and not c.is_readable()
+            c.out(HEAD + "first")
+            head = client._until(b"\r\n\r\n")
+            assert b" 200 " in head
+            c.send(record(STDOUT, " last"), record(STDOUT), end())
+            assert (client._chunked() if version == "1.1" else client.rest()) == b"first last"
 
 
 def test_half_a_body_is_never_a_whole_one(start):

@@ -1,17 +1,15 @@
 """ProxyFCGIPassClient: the application is handed the client's socket and answers by itself."""
-import array
 import contextlib
 import fcntl
 import os
 import signal
-import socket
 import struct
 
 import pytest
 
 import applications
 from applications import query
-from fcgi_backend import (ABORT, CLIENT, CLIENT_DONE, HEAD, ONE_CHILD, STDERR, STDOUT, TAKE_CLIENT, Backend, end, log_lines, logged, record,
+from fcgi_backend import (ABORT, CLIENT_DONE, HEAD, ONE_CHILD, STDERR, STDOUT, TAKE_CLIENT, Backend, end, log_lines, logged, record,
                           reply)
 from harness import wait_until
 from rawclient import Client
@@ -27,23 +25,6 @@ ProxyPass "/app/" "URL/" flushpackets=on
 ProxyPass "/other/" "URL/other/"
 """
 ANSWER = b"HTTP/1.1 203 By The Application\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmine"
-
-
-def take(c):
-    """Ask for the client; its socket, or None when the server keeps it."""
-    c.send(record(TAKE_CLIENT))
-    room = socket.CMSG_SPACE(4)
-    data, ancillary, _, _ = c.s.recvmsg(16, room)
-    fds = array.array("i")
-    for level, kind, content in ancillary:
-        assert (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
-        fds.frombytes(content)
-    while len(data) < 16:
-        data += c.s.recv(16 - len(data))
-    version, kind, number, length, padding, _ = struct.unpack(">BBHHBB", data[:8])
-    assert (version, kind, number, length, padding) == (1, CLIENT, 1, 8, 0)
-    assert data[8] == len(fds) and data[9:] == bytes(7)
-    return socket.socket(fileno=fds[0]) if fds else None
 
 
 def done(status, n):
@@ -87,7 +68,7 @@ def test_an_application_answers_the_client(start, reports, version):
         client.get("/app/x", version=version)
         c = b.expect()
         assert c.params[OFFER] == "1"
-        with take(c) as f:
+        with c.take_client() as f:
             assert f.getpeername() == client.s.getsockname() and f.getsockname()[1] == s.port
             assert not fcntl.fcntl(f, fcntl.F_GETFL) & os.O_NONBLOCK
             f.sendall(ANSWER)
@@ -113,7 +94,7 @@ def test_a_body_first(start):
             client.send("hello" if "Length" in fields else "5\r\nhello\r\n0\r\n\r\n")
             c = b.expect()
             assert c.read_body() == b"hello"
-            with take(c) as f:
+            with c.take_client() as f:
                 f.sendall(ANSWER)
                 c.send(done(203, 4), end())
             assert client.rest() == ANSWER
@@ -123,12 +104,12 @@ def test_a_large_answer_to_a_slow_client(start):
     """Blocking writes, while the client takes its time; nothing is lost, and nobody else waits."""
     b, s = start(pool=ONE_CHILD.replace("MaxRequestWorkers 1\n", "MaxRequestWorkers 2\n").replace("ServerLimit 1\n", "ServerLimit 2\n"))
     body = bytes(i * 7 % 251 for i in range(6_000_000))
-    with Client(s, receive_buffer=4096) as client:
+    with Client(s, receive_buffer=65536) as client:
         client.get("/app/x")
         c = b.expect()
         pid = os.fork()
         if pid == 0:  # another process answers, as in life
-            with take(c) as f:
+            with c.take_client() as f:
                 f.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             c.send(done(200, len(body)), end())
             os._exit(0)
@@ -145,7 +126,7 @@ def test_while_the_answer_goes_on(start):
     with Client(s) as client, Client(s) as other:
         client.get("/app/x")
         c = b.expect()
-        with take(c) as f:
+        with c.take_client() as f:
             f.sendall(b"HTTP/1.1 200 OK\r\n\r\nfirst ")
             assert client.head().status == 200 and client.read_exactly(6) == b"first "
             # Somebody else is given up for silence, who began later than this one.
@@ -164,7 +145,7 @@ def test_the_end_is_the_applications(start):
     with Client(s) as client:
         client.get("/app/x")
         c = b.expect()
-        with take(c) as f:
+        with c.take_client() as f:
             f.sendall(ANSWER)
             c.send(done(203, 4), end())
             assert client.rest() == ANSWER
@@ -172,28 +153,35 @@ def test_the_end_is_the_applications(start):
 
 # ---- it is not lent ----
 
-@pytest.mark.parametrize("pipelined", ["GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n", "GE", "\r\n"])
-def test_not_when_the_next_request_is_there(start, pipelined):
+@pytest.mark.parametrize("more,rest", [("GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n", ""),
+                                       ("GE", "T /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n")])
+def test_not_when_the_next_request_is_there(start, more, rest):
     """Bytes of it lie in the server's buffer: the application is told so, and both are answered, in order."""
     b, s = start()
     with Client(s) as client:
-        client.send("GET /app/x HTTP/1.1\r\nHost: localhost\r\n\r\n" + pipelined)
+        client.send("GET /app/x HTTP/1.1\r\nHost: localhost\r\n\r\n" + more)
         c = b.expect()
-        if pipelined == "\r\n" and c.params.get(OFFER):
-            f = take(c)
-            if f:  # nothing but a line end was there: no request
-                with f:
-                    f.sendall(ANSWER)
-                    c.send(done(203, 4), end())
-                assert client.rest() == ANSWER
-                return
-        else:
-            assert take(c) is None
+        assert c.take_client() is None
         c.answer("in the usual way")
         assert client.answer().body == b"in the usual way"
-        client.send("GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n"[len(pipelined):] if pipelined == "GE" else
-                    "" if len(pipelined) > 2 else "GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert client.answer().body == b"hello\n"
+        assert client.send(rest).answer().body == b"hello\n"
+
+
+@pytest.mark.parametrize("field", ["Via: 1.1 front", "Forwarded: for=192.0.2.1", "X-Forwarded-For: 192.0.2.1"])
+def test_not_for_what_a_proxy_sent(start, field):
+    """The connection behind a proxy is not one client's: others' requests come over it next."""
+    b, s = start()
+    with Client(s) as client:
+        client.get("/app/x", field + "\r\n")
+        c = b.expect()
+        assert OFFER not in c.params
+        c.answer("in the usual way")
+        assert client.answer().body == b"in the usual way"
+        client.get("/app/x")
+        c = b.expect()
+        assert c.params[OFFER] == "1"
+        c.answer("in the usual way")
+        assert client.answer().body == b"in the usual way"
 
 
 @pytest.mark.parametrize("kind,place", [("unix", "other"), ("tcp", "app")])
@@ -244,32 +232,33 @@ def misuse(c, client, name):
     elif name == "a short report":
         c.send(record(CLIENT_DONE, bytes(15)))
     else:
-        f = take(c)
+        f = c.take_client()
         c.send({"twice": record(TAKE_CLIENT), "output beside": record(STDOUT, HEAD + "evil"), "a status of none": done(99, 0),
                 "a status beyond": done(600, 0), "two reports": done(200, 4) + done(200, 4)}[name])
         return f
     return None
 
 
-@pytest.mark.parametrize("name", ["after output", "a report of what it has not", "a socket that is no use", "a short report", "twice", "output beside",
-                                  "a status of none", "a status beyond", "two reports"])
-def test_misuse(start, name):
+def test_misuse(start):
     """The client is closed, or told 502 when it was never lent; the log says why, and everything else goes on."""
     b, s = start()
-    with Client(s) as client:
-        client.get("/app/x")
-        c = b.expect()
-        f = misuse(c, client, name)
-        if f:
-            f.close()
-            assert client.is_closed()
-        elif name == "after output":
-            assert client.chunk() == b"first" and client.is_closed()
-        else:
-            assert client.answer().status == 502
-        assert c.rest() in ([], [ABORT])
-        logged(s, "[proxy_fcgi:error]", b.name)
-    works(s, b)
+    for name in ("after output", "a report of what it has not", "a socket that is no use", "a short report", "twice", "output beside",
+                 "a status of none", "a status beyond", "two reports"):
+        with Client(s) as client:
+            client.get("/app/x")
+            c = b.expect()
+            c.read_body()
+            f = misuse(c, client, name)
+            if f:
+                f.close()
+                assert client.is_closed(), name
+            elif name == "after output":
+                assert client.chunk() == b"first" and client.is_closed()
+            else:
+                assert client.answer().status == 502, name
+            assert c.rest() in ([], [ABORT]), name
+        works(s, b)
+    assert len(log_lines(s, "[proxy_fcgi:error]")) == 9
 
 
 def test_taken_and_given_up(start):
@@ -278,7 +267,7 @@ def test_taken_and_given_up(start):
     with Client(s) as client:
         client.get("/app/x")
         c = b.expect()
-        take(c).close()
+        c.take_client().close()
         c.send(end())
         assert client.is_closed()
     works(s, b)
@@ -289,7 +278,7 @@ def test_stderr_beside(start):
     with Client(s) as client:
         client.get("/app/x")
         c = b.expect()
-        with take(c) as f:
+        with c.take_client() as f:
             c.send(record(STDERR, "a word in between\n"))
             f.sendall(ANSWER)
             c.send(done(203, 4), end())
@@ -306,7 +295,7 @@ def killed(b, before=b""):
     if pid == 0:
         with contextlib.suppress(BaseException):
             c = b.expect()
-            f = take(c)
+            f = c.take_client()
             f.sendall(before)
             os.write(writable, b"x")
             signal.pause()
@@ -349,15 +338,28 @@ def test_killed_again_and_again(start):
 
 
 def test_a_client_that_leaves(start):
-    """The application learns of it from the server too, by ABORT_REQUEST, though it may not write at all."""
+    """The application learns of it from the server too, by ABORT_REQUEST, though it may not write at all. (It is torn down: one that
+    has merely finished sending gets its answer.)"""
     b, s = start()
     client = Client(s).get("/app/x")
     c = b.expect()
     c.read_body()
-    with take(c):
-        client.s.close()
+    with c.take_client():
+        client.reset()  # a FIN says no more than that it has finished sending
         assert c.rest() == [ABORT]
     works(s, b)
+
+
+def test_a_client_that_has_finished_sending(start):
+    """… is no client that has left."""
+    b, s = start()
+    with Client(s) as client:
+        client.get("/app/x").finish()
+        c = b.expect()
+        with c.take_client() as f:
+            f.sendall(ANSWER)
+            c.send(done(203, 4), end())
+        assert client.rest() == ANSWER
 
 
 def test_a_restart_in_between(start):
@@ -366,7 +368,7 @@ def test_a_restart_in_between(start):
     with Client(s) as client:
         client.get("/app/x")
         c = b.expect()
-        with take(c) as f:
+        with c.take_client() as f:
             s.graceful()
             works(s, b)
             f.sendall(ANSWER)
@@ -384,14 +386,14 @@ def test_on_a_kept_connection_to_the_application(serve, beside):
         c = b.expect()
         assert c.keeps
         c.read_body()
-        with take(c) as f:
+        with c.take_client() as f:
             f.sendall(ANSWER)
             c.send(done(203, 4), record(STDOUT), end())
         assert client.rest() == ANSWER
     with Client(s) as client:
         client.get("/app/y")
-        wait_until("it comes", lambda: not b.is_idle() or c.is_open())
-        c = c if c.is_open() else b.accept()
+        wait_until("it comes", lambda: not b.is_idle() or c.is_readable())
+        c = c if b.is_idle() else b.accept()  # a connection is kept by the thread that had it
         assert c.request()["REQUEST_URI"] == "/app/y"
         c.send(reply("usual"))
         assert client.answer().body == b"usual"

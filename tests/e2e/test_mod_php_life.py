@@ -9,6 +9,8 @@ import pytest
 import harness
 import modphp
 from harness import wait_until
+from rawclient import TESTMUX
+from test_mux import CANCEL, WINDOW, Mux
 
 pytestmark = [modphp.built]
 
@@ -100,6 +102,17 @@ def test_many_requests_take_no_more_memory(site, env):
 
 
 @modphp.prefork
+def test_asking_the_environment_takes_no_memory(site):
+    """A script that runs for long may ask as often as it likes."""
+    s = site({"a.php": "for ($i = 0; $i < (int)$_GET['n']; $i++) { getenv('SCRIPT_FILENAME'); getenv('DOCUMENT_ROOT'); apache_getenv('PATH'); } "
+                       "echo getmypid();"}, modphp.ONE_CHILD)
+    pid = int(s.get("/a.php?n=10").body)
+    before = int(harness.Process(pid).status()["VmHWM"].split()[0])
+    assert int(s.get("/a.php?n=300000").body) == pid
+    assert int(harness.Process(pid).status()["VmHWM"].split()[0]) - before < 4096
+
+
+@modphp.prefork
 def test_sessions(site):
     s = site({"a.php": "session_start(); $_SESSION['n'] = ($_SESSION['n'] ?? 0) + 1; echo $_SESSION['n'];"})
     first = s.get("/a.php")
@@ -107,6 +120,35 @@ def test_sessions(site):
     cookie = first.headers["Set-Cookie"].split(";")[0]
     assert [s.get("/a.php", {"Cookie": cookie}).body for _ in range(3)] == [b"2", b"3", b"4"]
     assert s.get("/a.php").body == b"1"
+
+
+# ---- one request at a time ----
+
+@modphp.prefork
+def test_pages_of_one_connection_wait_for_each_other(make):
+    """Requests side by side on one connection (mod_testmux, as HTTP/2 will): pages one after the other, files meanwhile;
+    one that is called off while it waits never begins."""
+    port = harness.free_ports(1)[0]
+    s = modphp.prepare(make, TESTMUX + "Listen 127.0.0.1:%d testmux\n" % port + modphp.ONE_CHILD,
+                       {"long.php": "echo str_repeat('x', 300000); echo getmypid();", "short.php": "echo getmypid();", "never.php": "",
+                        "a.txt": "file"})
+    mark = s.path("tmp", "ran")
+    s.write("htdocs/never.php", "<?php touch('%s');" % mark)
+    s.start()
+    with Mux(port) as m:
+        m.open(1, "/long.php")
+        m.until(lambda: len(m.streams[1]["body"]) == WINDOW)  # it is in the middle of its page now, and waits for credit
+        m.open(3, "/short.php")
+        m.open(5, "/never.php")
+        m.open(7, "/a.txt")
+        assert m.ended(7)[0]["body"] == b"file"
+        assert m.streams[3]["status"] is None and m.streams[1]["end"] is None
+        m.send(5, CANCEL)
+        m.credit(1, 1000000)
+        long, short = m.ended(1, 3)
+        assert long["body"][:300000] == b"x" * 300000 and long["body"][300000:] == short["body"]
+    assert s.get("/short.php").status == 200
+    assert not os.path.exists(mark)
 
 
 # ---- clients that leave ----

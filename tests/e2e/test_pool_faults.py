@@ -1,6 +1,7 @@
 """Application pools: how many processes there are, and what happens when one dies, hangs, is slow or cannot start."""
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -11,7 +12,7 @@ import pytest
 
 from applications import TESTAPP, pool, query
 from harness import Process, processes, wait_until
-from poolkit import APP, STATUS, Load, attempt, pools, static  # noqa: F401
+from poolkit import APP, STATUS, Load, attempt, only_root, pools, static  # noqa: F401
 
 
 # ---- how many ----
@@ -239,14 +240,54 @@ def test_a_web_child_that_dies_does_not_set_a_process_free(pools):
     p = pools(*static(1)).start()
     p.ask(mark="orphan", **{"await": p.gate})
     wait_until("it runs", lambda: p.marked() == ["orphan"])
+    for i in range(3):
+        p.ask(mark="swept")
+        wait_until("it waits", lambda n=i: p.auto()["Queue"] == str(n + 1))
     apps = p.pids()
     for child in p.server.children():
         if child.pid not in apps and b"muster" in open("/proc/%d/cmdline" % child.pid, "rb").read():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
+    wait_until("nobody waits any more", lambda: attempt(lambda: p.auto()["Queue"] == "0"))
     waiting = wait_until("new children serve", lambda: attempt(lambda: p.ask(mark="next", text="next")))
     wait_until("it waits", lambda: attempt(lambda: p.auto()["Queue"] == "1"))
     assert p.marked() == ["orphan"] and p.pids() == apps
     p.open_gate()
     assert waiting.answer().body == b"next"
     assert p.marked() == ["orphan", "next"] and p.pids() == apps
+
+
+def boards(pid):
+    """Where a process has the queues of pools mapped: addresses and lengths."""
+    with contextlib.suppress(OSError), open("/proc/%d/maps" % pid) as f:
+        ranges = [line.split()[0].split("-") for line in f if "muster-pool" in line]
+        return [(int(a, 16), int(b, 16) - int(a, 16)) for a, b in ranges]
+    return []
+
+
+@only_root
+@pytest.mark.parametrize("seed", range(2))
+def test_a_web_child_that_scribbles_over_the_queue(pools, seed):
+    """All of the shared memory, at random, in the name of a web child: the supervisor goes on, the pool comes back with the
+    processes it had, and another pool notices nothing."""
+    other = pool("other", TESTAPP, *static(2)) + '<Location "/other">\n    SetHandler pool:other\n</Location>\n'
+    p = pools(*static(3, "QueueTimeout 1"), more=other).start()
+    p.settled(3)
+    p.text(text="needle")
+    before = wait_until("the other pool is up", lambda: [x["pid"] for x in p.auto("other")["processes"]][1:] and p.auto("other"))
+    rubbish, p.is_scribbled = random.Random(seed), True
+    child = next(c for c in p.server.children() if len(boards(c.pid)) == 2)
+    with open("/proc/%d/mem" % child.pid, "r+b", 0) as memory:
+        at, length = next(b for b in boards(child.pid) if memory.seek(b[0]) and b"text=needle" in memory.read(b[1]))
+        for part in range(0, length, 65536):
+            memory.seek(at + part)
+            memory.write(rubbish.randbytes(min(65536, length - part)))
+    wait_until("it is mended", lambda: p.logged("MU0909"))
+    wait_until("it serves again", lambda: p.get(text="fine").status == 200)
+    p.settled(3)
+    assert p.text(text="fine") == "fine"
+    assert p.control("list").returncode == 0 and p.control("status").returncode == 0
+    assert [x["pid"] for x in p.auto("other")["processes"]] == [x["pid"] for x in before["processes"]]
+    assert {line.split("pool ")[1].split(":")[0] for line in p.logged("MU0909")} == {"app"}
+    p.server.graceful()
+    assert p.text(text="fine") == "fine"

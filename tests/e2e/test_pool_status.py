@@ -84,7 +84,7 @@ ERRORS = [
     ("<ApplicationPool a>\nEnvironment 1A=b\n</ApplicationPool>", 'Environment "1A=b"'),
     ("<ApplicationPool a>\nEnvironment PHP_FCGI_CHILDREN=4\n</ApplicationPool>", "MaxChildren says how many"),
     ("<ApplicationPool a>\nCommand /bin/true\n{user}WorkingDirectory work\n</ApplicationPool>", "must begin with /"),
-    ("<ApplicationPool a>\nMaxChild 4\n</ApplicationPool>", "the nearest one is 'MaxChildren'"),
+    ("<ApplicationPool a>\nMaxChilden 4\n</ApplicationPool>", "the nearest one is 'MaxChildren'"),
     ("<ApplicationPool a>\nServerName x\n</ApplicationPool>", "is no directive of <ApplicationPool>"),
     ('<Location "/x">\nSetHandler "pool:none"\n</Location>', "there is no <ApplicationPool none>"),
     ('<Directory "{root}/htdocs">\n<Files "*.x">\nSetHandler pool:none\n</Files>\n</Directory>',

@@ -348,7 +348,8 @@ def test_debug_mode_is_one_process(make):
     server = make(args=["-X"])
     server.start()
     assert server.get("/").status == 200
-    assert server.children() == []
+    # but for who starts scripts: nobody would do it later
+    assert [p.status()["Name"] for p in server.children()] in ([], ["muster-cgi"])
     server.stop()
     with contextlib.suppress(FileNotFoundError):  # it has given up the right to remove it
         os.unlink(server.path("logs", "muster.pid"))

@@ -82,6 +82,8 @@ static char **words_of(struct mu_req *r)
         return NULL;
     argv[n++] = (char *)(uintptr_t)r->filename.p;
     while (n < most && mu_str_split(&rest, '+', &piece)) {
+        if (!piece.n)
+            continue;
         argv[n] = word_of(r->arena, piece);
         if (!argv[n]) {
             argv[1] = NULL;
@@ -125,7 +127,7 @@ static bool open_pipes(struct cgi_run *c, int *fd, bool *is_theirs)
 {
     bool has_body = c->r->has_body && !c->r->main;
 
-    fd[0] = null_fd;
+    fd[0] = has_body ? -1 : null_fd;
     fd[1] = c->client_fd;
     is_theirs[0] = has_body;
     is_theirs[1] = c->client_fd < 0;

@@ -245,7 +245,8 @@ static size_t on_read_post(char *buf, size_t n)
     if (!c || is_copy || c->stage == MU_PHP_ENDING || c->body_rc != MU_OK)
         return 0;
     at = c->first.n < n ? c->first.n : n;
-    memcpy(buf, c->first.p, at);
+    if (at)
+        memcpy(buf, c->first.p, at);
     c->first = mu_str_sub(c->first, at, c->first.n);
     while (at < n && rc == MU_OK) {
         rc = mu_body_read(c->r, buf + at, n - at, &got);

@@ -106,6 +106,15 @@ static enum mu_status failed(struct mu_req *r, const struct proxy_call *call, en
 {
     bool is_unix = call->url.unix_path.p;
 
+    if (rc == MU_EIO &&
+        err == ECONNRESET) { /* it is there, and so quick that connecting saw the end */
+        MU_LOG(
+            &r->log, "proxy_fcgi", MU_LOG_ERR, "MU1438",
+            "%.*s took the connection and reset it without a word; it may have crashed or been stopped (see its "
+            "own log), or accept connections from other addresses alone",
+            MU_FMT(call->name));
+        return MU_502_BAD_GATEWAY;
+    }
     set_state(r, call, false);
     if (rc == MU_TIMEOUT && is_unix) {
         LOG(r, MU_LOG_ERR, "MU1432",

@@ -1,6 +1,7 @@
 /*
  * The part of httpd's expressions that ProxyFCGISetEnvIf needs: a condition about the request and the variables made for
- * the application, and a text with such variables in it.
+ * the application, and a text with such variables in it. It is no evaluator for other directives: its variables are
+ * those of the application. When the whole language comes (<If>, Require expr), these two files give way to it.
  */
 #ifndef MU_MODULES_PROXY_EXPR_H
 #define MU_MODULES_PROXY_EXPR_H

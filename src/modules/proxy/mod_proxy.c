@@ -101,30 +101,48 @@ static void init(void *conf)
     c->inherits = c->buffers_requests = true;
 }
 
-static bool needs_fcgi(const struct proxy_passes *l)
+/* What ProxyPass at server level leads to must be there. */
+static enum mu_rc check_passes(struct mu_config *config, const struct mu_vhost *v, bool has_fcgi)
 {
-    for (size_t i = 0; i < l->n; i++)
-        if (l->v[i]->url.scheme == PROXY_FCGI)
-            return true;
-    return false;
+    const struct proxy_passes *l =
+        &((const struct proxy_conf *)mu_vhost_conf(v, &mu_module_proxy))->passes;
+    enum mu_rc rc = MU_OK;
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct proxy_pass *e = l->v[i];
+
+        if (e->vhost != v || e->is_exclusion)
+            continue; /* the main server's have been looked at */
+        if (e->url.scheme == PROXY_POOL && !mu_config_has_pool(config, e->url.path))
+            rc =
+                mu_config_error(config,
+                                "%.*s:%u: ProxyPass to \"pool:%.*s\": there is no "
+                                "<ApplicationPool %.*s>",
+                                MU_FMT(e->file), e->line, MU_FMT(e->url.path), MU_FMT(e->url.path));
+        else if (e->url.scheme == PROXY_FCGI && !has_fcgi)
+            mu_config_warn(config,
+                           "%.*s:%u: ProxyPass leads to a FastCGI backend, and mod_proxy_fcgi is "
+                           "not loaded: LoadModule proxy_fcgi_module modules/mod_proxy_fcgi.so",
+                           MU_FMT(e->file), e->line);
+    }
+    return rc;
 }
 
 static enum mu_rc check(struct mu_config *config, struct mu_arena *a)
 {
     bool has_fcgi = mu_config_has_module(config, MU_S("proxy_fcgi"));
     const struct mu_vhost *v;
+    enum mu_rc rc = MU_OK;
 
     (void)a;
     for (size_t i = 0; (v = mu_config_vhost(config, i)) != NULL; i++) {
         struct proxy_conf *c = (struct proxy_conf *)(uintptr_t)mu_vhost_conf(v, &mu_module_proxy);
 
         c->has_fcgi = has_fcgi;
-        if (!has_fcgi && needs_fcgi(&c->passes))
-            mu_config_warn(config,
-                           "ProxyPass leads to FastCGI backends, and mod_proxy_fcgi is not "
-                           "loaded: LoadModule proxy_fcgi_module modules/mod_proxy_fcgi.so");
+        if (check_passes(config, v, has_fcgi) != MU_OK)
+            rc = MU_BAD;
     }
-    return MU_OK;
+    return rc;
 }
 
 /* ---- requests ---- */
@@ -214,7 +232,8 @@ static enum mu_status handle(struct mu_req *r, const void *conf)
     url = mu_str_cat(r->arena, proxy_url_base(r->arena, &call.url), call.url.path);
     if (!url.p)
         return MU_503_SERVICE_UNAVAILABLE;
-    if (proxy_is_denied(&call.conf->rules, url)) {
+    if (!is_handler &&
+        proxy_is_denied(&call.conf->rules, url)) { /* a handler's access is its file's */
         MU_LOG(&r->log, "proxy", MU_LOG_ERR, "MU1437", "a <Proxy> section denies '%.*s'",
                MU_FMT(url));
         return MU_403_FORBIDDEN;

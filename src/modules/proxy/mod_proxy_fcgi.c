@@ -146,11 +146,26 @@ static size_t behind_dot(struct mu_str path, ssize_t dot)
     return slash < 0 ? path.n : (size_t)(dot + slash);
 }
 
+/* Of the address, as much as has no path information in it. */
+static bool cut_filename(struct mu_req *r, struct proxy_call *call)
+{
+    size_t slashes = 0, n = 0;
+
+    for (size_t i = 0; i < r->path_info.n; i++)
+        slashes += r->path_info.p[i] == '/';
+    for (n = call->url.path.n; n > 0 && slashes > 0; n--)
+        slashes -= call->url.path.p[n - 1] == '/';
+    call->url.path.n = n;
+    r->filename =
+        mu_str_cat(r->arena, MU_S("proxy:"), proxy_url_base(r->arena, &call->url), call->url.path);
+    return r->filename.p;
+}
+
 /*
  * The variable proxy-fcgi-pathinfo says how to tell the path information from the rest of a ProxyPass address; without
  * it the application does. Returns false when memory is out.
  */
-static bool split_path(struct mu_req *r, const struct proxy_call *call)
+static bool split_path(struct mu_req *r, struct proxy_call *call)
 {
     struct mu_str how = mu_req_env(r, MU_S("proxy-fcgi-pathinfo")), path = call->url.path, info;
     struct walk walk = { NULL, 0, 0 };
@@ -162,7 +177,7 @@ static bool split_path(struct mu_req *r, const struct proxy_call *call)
         walk = (struct walk){ path.p, path.n, 0 };
         mu_offload_file(find_file, &walk);
         r->path_info = walk.file_n ? mu_str_sub(path, walk.file_n, path.n) : MU_STR_NULL;
-        return path.p;
+        return path.p && (!r->path_info.n || cut_filename(r, call));
     }
     info = path;
     if (mu_str_ieq(how, MU_S("first-dot")))

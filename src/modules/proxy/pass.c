@@ -77,6 +77,8 @@ static enum mu_rc add_target(struct mu_cmd *cmd, struct proxy_conf *c, struct pr
     size_t words;
 
     e->vhost = cmd->vhost;
+    e->file = cmd->file;
+    e->line = cmd->line;
     if (mu_str_eq(args[0], MU_S("!"))) {
         e->is_exclusion = true;
         if (n > 1)

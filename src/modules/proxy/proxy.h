@@ -111,6 +111,8 @@ struct proxy_pass {
     struct proxy_url url; /**< of `to` */
     bool is_exclusion, is_raw /**< nocanon */;
     const struct mu_vhost *vhost; /**< the server that it stands in */
+    struct mu_str file;
+    unsigned line;
 };
 
 struct proxy_passes {

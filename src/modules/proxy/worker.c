@@ -177,7 +177,7 @@ static enum mu_rc set_bool(struct mu_cmd *cmd, const struct param *param, bool *
 static enum mu_rc set_param(struct mu_cmd *cmd, const struct param *param, struct proxy_params *p,
                             struct mu_str value)
 {
-    struct proxy_params scrap;
+    struct proxy_params scrap = *p;
     char *at = (char *)(param->is_idle ? &scrap : p) + param->offset;
 
     switch (param->kind) {

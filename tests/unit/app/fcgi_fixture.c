@@ -229,6 +229,26 @@ enum mu_status mu_resp_abort(struct mu_req *r)
     return r->status;
 }
 
+void mu_client_watch(struct mu_req *r, struct mu_wake *w)
+{
+    (void)r;
+    now->watch = w;
+}
+
+bool mu_client_is_sending(struct mu_req *r)
+{
+    (void)r;
+    return true;
+}
+
+enum mu_rc mu_client_ask(struct mu_req *r)
+{
+    (void)r;
+    now->asked++;
+    mu_wake_raise(&now->was_asked);
+    return now->asks_give;
+}
+
 /* ---- the applications ---- */
 
 static enum mu_rc open_app(struct mu_req *r, struct mu_fcgi_conn *c, void *arg,
@@ -376,6 +396,16 @@ static void step(struct app *a, const struct step *s)
     case STEP_CANCEL:
         mu_fiber_cancel(now->hero);
         break;
+    case STEP_SILENT:
+        if (now->watch)
+            mu_wake_raise(now->watch);
+        break;
+    case STEP_WAIT: {
+        struct mu_wait_item it = { .wake = &now->was_asked };
+
+        assert_int_equal(mu_wait(&it, 1, MU_NEVER), MU_OK);
+        break;
+    }
     case STEP_END:
         break;
     }
@@ -501,6 +531,7 @@ void scene_init(struct scene *s, enum mu_backend backend)
         .name = MU_S("the app"), .io_ms = 60000, .open = open_app, .close = close_app, .arg = s
     };
     mu_wake_init(&s->feed);
+    mu_wake_init(&s->was_asked);
 }
 
 void scene_app(struct scene *s, const struct step *script, bool is_reused)

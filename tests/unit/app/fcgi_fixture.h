@@ -41,6 +41,8 @@ struct step {
         STEP_DONE,   /**< CLIENT_DONE with status n and the bytes of data */
         STEP_FEED,   /**< the client sends data, the next piece of a streamed body */
         STEP_CANCEL, /**< the client leaves */
+        STEP_SILENT, /**< the client has finished sending; asked whether it is there it gives asks_give */
+        STEP_WAIT, /**< until it was asked */
     } op;
     struct mu_str data;
     size_t n;
@@ -94,6 +96,11 @@ struct scene {
     int lent, returned, aborted;
     enum mu_status returned_status;
     int64_t returned_bytes;
+
+    struct mu_wake *watch; /**< raised when the client has finished sending */
+    struct mu_wake was_asked;
+    enum mu_rc asks_give;
+    int asked;
 
     const struct mu_php_value *php;
     size_t php_n;

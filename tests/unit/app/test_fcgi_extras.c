@@ -123,9 +123,9 @@ static void not_offered(void **state)
         s.req.version = i == 2 ? 2000 : 1001;
         s.req.main = i == 3 ? &other : NULL;
         if (i == 4)
-            assert_int_equal(mu_headers_add(s.req.arena, &s.req.in, MU_S("X-Forwarded-For"),
-                                            MU_S("192.0.2.1")),
-                             MU_OK);
+            assert_int_equal(
+                mu_headers_add(s.req.arena, &s.req.in, MU_S("X-Forwarded-For"), MU_S("192.0.2.1")),
+                MU_OK);
         scene_app(&s, script, false);
         scene_run(&s);
         assert_null(strstr(scene_params(&s, 0), "MUSTER"));
@@ -238,11 +238,13 @@ static const struct php phps[] = {
     { .line = __LINE__,
       .values = { { MU_S("precision"), MU_S("5"), false } },
       .names = { MU_S("precision"), MU_S("memory_limit") },
-      .params = "PHP_VALUE=memory_limit=\"${memory_limit}\"\nprecision='5'\n\n" },
+      .params =
+          "memory_limit=128M\nPHP_VALUE=memory_limit=\"${memory_limit}\"\nprecision='5'\n\n" },
     { .line = __LINE__,
       .names = { MU_S("max_input_vars"), MU_S("memory_limit") },
-      .params = "max_input_vars=1000\nPHP_VALUE=max_input_vars=\"${max_input_vars}\"\n"
-                "memory_limit=\"${memory_limit}\"\n\n" },
+      .params =
+          "max_input_vars=1000\nmemory_limit=128M\nPHP_VALUE=max_input_vars=\"${max_input_vars}\"\n"
+          "memory_limit=\"${memory_limit}\"\n\n" },
     { .line = __LINE__,
       .values = { { MU_S("precision"), MU_S("5"), false } },
       .set_before = "precision=9",

@@ -638,6 +638,35 @@ static void client_leaves(void **state)
     }
 }
 
+/* It has finished sending: it is asked once whether it is there. */
+static void client_is_silent(void **state)
+{
+    static const struct step stays[] = {
+        { .op = STEP_READ },   { .op = STEP_SILENT },
+        { .op = STEP_WAIT },   { .op = STEP_OUT, .data = { "here", 4 } },
+        { .op = STEP_FINISH }, { .op = STEP_DRAIN },
+        { .op = STEP_END }
+    };
+    static const struct step leaves[] = {
+        { .op = STEP_READ }, { .op = STEP_SILENT }, { .op = STEP_DRAIN }, { .op = STEP_END }
+    };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct scene s;
+
+        scene_init(&s, backend);
+        s.asks_give = i == 0 ? MU_OK : MU_GONE;
+        scene_app(&s, i == 0 ? stays : leaves, false);
+        scene_run(&s);
+        assert_int_equal(s.asked, 1);
+        assert_null(s.watch);
+        assert_int_equal(s.apps[0].how, i == 0 ? MU_FCGI_CLOSE : MU_FCGI_ABORT);
+        assert_int_equal(s.answer.n, i == 0 ? 4 : 0);
+        scene_fini(&s);
+    }
+}
+
 static struct scene *watched;
 static int parks, cancel_at;
 
@@ -705,6 +734,7 @@ int main(void)
         T(retry),
         T(not_opened),
         T(client_leaves),
+        T(client_is_silent),
         T(cancelled_everywhere),
     };
     int failed = 0;

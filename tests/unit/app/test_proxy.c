@@ -33,7 +33,13 @@ enum mu_status mu_fcgi_run(struct mu_req *r, const struct mu_fcgi_opts *o)
     return MU_200_OK;
 }
 
-/* In place of mod_pool's handler. */
+/* In place of src/pool. */
+bool mu_config_has_pool(const struct mu_config *config, struct mu_str name)
+{
+    (void)config;
+    return !mu_str_eq(name, MU_S("none"));
+}
+
 static enum mu_status pool(struct mu_req *r, const void *conf)
 {
     (void)conf;
@@ -212,6 +218,9 @@ static void test_access(void **state)
     assert_status("GET /a/private/x", 403);
     site_load(SITE "ProxyPass / fcgi://h/\n<Proxy *>\nOrder deny,allow\nDeny from all\n</Proxy>\n");
     assert_status("GET /x", 403);
+    site_load(SITE "<Files x.php>\nSetHandler proxy:fcgi://h/\n</Files>\n"
+                   "<Proxy *>\nRequire all denied\n</Proxy>\n");
+    assert_status("GET /x.php", 200);
     site_load_bad("<Proxy *>\nRequire ip 192.0.2.1\n</Proxy>\n");
     assert_has(site->messages, "Location");
 }
@@ -279,6 +288,7 @@ static void test_mistakes(void **state)
         { "ProxyPass fcgi://h/", "<Location>" },
         { "ProxyPass /a pool:", "ApplicationPool" },
         { "ProxyPass /a pool:x timeout=3", "ApplicationPool" },
+        { "ProxyPass /a pool:none", "no <ApplicationPool none>" },
         { "ProxyPass /a fcgi://h/ timeuot=3", "nearest one is 'timeout'" },
         { "ProxyPass /a fcgi://h/ timeout=x", "seconds" },
         { "ProxyPass /a fcgi://h/ max=0", "number" },

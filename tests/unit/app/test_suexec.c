@@ -177,12 +177,98 @@ static void environment_is_clean(void **state)
     assert_null(text[5]);
 }
 
+/* A request for docroot's `name`, in `text`. Its descriptors are the caller's to close. */
+static struct mu_spawn_request request(const char *name, char *text, size_t cap)
+{
+    int n = snprintf(text, cap, "%s%c/%cscript", path(name), 0, 0) + 1;
+    struct mu_spawn_request rq = {
+        .head = { .magic = MU_SPAWN_MAGIC, .argc = 1, .text_n = (uint32_t)n },
+        .text = text,
+        .text_fd = -1,
+        .reply_fd = -1,
+    };
+
+    for (size_t i = 0; i < MU_ARRAY_LEN(rq.fd); i++)
+        rq.fd[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return rq;
+}
+
+static pid_t start(const char *name, int *start_fd)
+{
+    struct mu_spawn_reply why;
+    char text[512];
+    struct mu_spawn_request rq = request(name, text, sizeof(text));
+    pid_t pid = mu_spawn_process(&rq, &target, &why, start_fd);
+
+    for (size_t i = 0; i < MU_ARRAY_LEN(rq.fd); i++)
+        close(rq.fd[i]);
+    assert_true(pid > 0 && *start_fd >= 0);
+    return pid;
+}
+
+static enum mu_rc await_begin(int start_fd, struct mu_spawn_reply *why)
+{
+    struct pollfd p = { .fd = start_fd, .events = POLLIN };
+    enum mu_rc rc;
+
+    assert_int_equal(poll(&p, 1, 60000), 1);
+    rc = mu_spawn_has_begun(start_fd, why);
+    close(start_fd);
+    return rc;
+}
+
+static int end_of(pid_t pid)
+{
+    int status = 0;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/*
+ * A user may have a lease on a script of his own: whoever executes it waits until it is given back.
+ * Other users' scripts do not.
+ */
+static void nobody_waits_for_anothers_script(void **state)
+{
+    struct mu_spawn_reply why;
+    int held, leased, other, refused;
+    pid_t first, second, third;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    held = open(path("bin/private"), O_RDWR | O_CLOEXEC);
+    assert_true(write(held, "#!/bin/sh\nexit 7\n", 17) == 17);
+    signal(SIGIO, SIG_IGN);
+    close(held);
+    held = open(path("bin/private"), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fcntl(held, F_SETLEASE, F_WRLCK), 0);
+    first = start("bin/private", &leased);
+    second = start("bin/missing", &refused);
+    assert_int_equal(await_begin(refused, &why), MU_BAD);
+    assert_int_equal(why.word, MU_SPAWN_REFUSED);
+    assert_int_equal(end_of(second), 127);
+    other = open(path("bin/ok"), O_WRONLY | O_CLOEXEC);
+    assert_true(write(other, "#!/bin/sh\nexit 5\n", 17) == 17);
+    close(other);
+    third = start("bin/ok", &other);
+    assert_int_equal(await_begin(other, &why), MU_OK);
+    assert_int_equal(end_of(third), 5);
+    assert_int_equal(mu_spawn_has_begun(leased, &why), MU_AGAIN);
+    assert_int_equal(fcntl(held, F_SETLEASE, F_UNLCK), 0);
+    assert_int_equal(await_begin(leased, &why), MU_OK);
+    assert_int_equal(end_of(first), 7);
+    close(held);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(check_all),
         cmocka_unit_test(only_below_the_roots),
         cmocka_unit_test(environment_is_clean),
+        cmocka_unit_test(nobody_waits_for_anothers_script),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -322,6 +322,25 @@ static void test_watch_is_edge_triggered(void **state)
     close_pair(r);
 }
 
+/* The peer finishes sending, and later goes: each is told once. */
+static void test_watch_tells_of_the_end_after_the_hangup(void **state)
+{
+    struct mu_reactor *r = reactor_of(BACKEND(state));
+
+    make_pair();
+    left.on_ready = note_ready;
+    assert_int_equal(mu_io_watch(&left), MU_OK);
+    assert_int_equal(shutdown(right.fd, SHUT_WR), 0);
+    turn_n(r, 3);
+    assert_string_equal(seen.s, "R");
+    assert_true(last_events & MU_HANGUP);
+    mu_io_close(&right);
+    turn_n(r, 3);
+    assert_string_equal(seen.s, "RR");
+    assert_true(last_events & MU_HANGUP);
+    close_pair(r);
+}
+
 static void test_watch_tells_of_room(void **state)
 {
     struct mu_reactor *r = reactor_of(BACKEND(state));
@@ -777,6 +796,7 @@ int main(void)
         BOTH(test_write_waits_for_room),
         BOTH(test_peer_gone),
         BOTH(test_watch_is_edge_triggered),
+        BOTH(test_watch_tells_of_the_end_after_the_hangup),
         BOTH(test_watch_tells_of_room),
         BOTH(test_a_waiting_fiber_comes_first),
         BOTH(test_stale_event),

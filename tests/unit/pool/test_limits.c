@@ -150,6 +150,32 @@ static void start_timeout_and_kill(void **state)
     fake_pool_end(p);
 }
 
+/* A process that is kept for somebody who does not come goes to the next one, and he keeps his
+ * place. */
+static void a_grant_is_not_answered(void **state)
+{
+    static const struct mu_board_who stopped = { .pid = 101, .bell = 2 }, next = { .pid = 102 };
+    struct mu_pool *p = fake_pool("t");
+    struct mu_proc *x = fake_proc(p, MU_PROC_SERVING, MU_SLOT_BUSY);
+    struct mu_ticket first, second;
+    struct mu_claim c;
+
+    (void)state;
+    assert_int_equal(mu_board_enqueue(p->board, stopped, 10, 1, &first), MU_OK);
+    assert_int_equal(mu_board_enqueue(p->board, next, 10, 1, &second), MU_OK);
+    mu_board_set(p->board, x->slot, MU_SLOT_IDLE);
+    mu_board_match(p->board, 0);
+    (void)mu_pool_limits(p, 1000);
+    (void)mu_pool_limits(p, 5999);
+    assert_int_equal(mu_board_look(p->board, next, &second, &c), MU_AGAIN);
+    (void)mu_pool_limits(p, 6000);
+    assert_int_equal(mu_board_look(p->board, next, &second, &c), MU_OK);
+    assert_int_equal(mu_board_look(p->board, stopped, &first, &(struct mu_claim){ 0 }), MU_AGAIN);
+    assert_int_equal(mu_board_release(p->board, next, &c, MU_SLOT_IDLE), MU_SLOT_IDLE);
+    assert_int_equal(mu_board_look(p->board, stopped, &first, &c), MU_OK);
+    fake_pool_end(p);
+}
+
 /* ---- crashes ---- */
 
 static int64_t crash_table[2];
@@ -226,6 +252,7 @@ int main(void)
         cmocka_unit_test(next_request_has_its_own_time),
         cmocka_unit_test(idle_timeout),
         cmocka_unit_test(start_timeout_and_kill),
+        cmocka_unit_test(a_grant_is_not_answered),
         cmocka_unit_test(emergency),
         cmocka_unit_test(who_was_told_to_end_has_not_crashed),
     };

@@ -245,6 +245,46 @@ static void do_spool_read(struct mu_req *r)
     fx->write_rc = mu_resp_chunks(r, NULL, 0, true);
 }
 
+/**
+ * Wait for what the client leaves behind, ask it, and wait once more; `begins`: behind a first piece
+ * of the answer.
+ */
+static void do_ask(struct mu_req *r, bool begins)
+{
+    struct mu_wake leaves;
+    struct mu_wait_item it = { .wake = &leaves };
+    enum mu_rc rc = MU_OK;
+
+    mu_wake_init(&leaves);
+    mu_client_watch(r, &leaves);
+    if (begins) {
+        rc = mu_resp_write(r, MU_S("first\n"));
+        rc = rc == MU_OK ? mu_resp_flush(r) : rc;
+    }
+    if (rc == MU_OK)
+        rc = mu_wait(&it, 1, MU_NEVER);
+    mu_client_watch(r, NULL);
+    fx->asked += rc == MU_OK && !mu_client_is_sending(r);
+    for (int i = 0; i < 2 && rc == MU_OK; i++) /* said once */
+        rc = mu_client_ask(r);
+    if (rc == MU_OK)
+        rc = park();
+    if (rc == MU_OK)
+        rc = mu_resp_write(r, MU_S("still here\n"));
+    if (rc == MU_OK)
+        (void)!mu_resp_chunks(r, NULL, 0, true);
+}
+
+static void do_raw(struct mu_req *r)
+{
+    struct mu_chunk c = { .kind = MU_CHUNK_MEM,
+                          .is_exchange_owned = true,
+                          .mem = MU_S("HTTP/1.1 299 Raw\r\nX: y\n\nraw") };
+
+    assert_int_equal(mu_resp_raw(r), MU_OK);
+    fx->write_rc = mu_resp_chunks(r, &c, 1, true);
+}
+
 static void do_lend(struct mu_req *r)
 {
     fx->lend_rc = mu_client_lend(r, &fx->lent);
@@ -309,6 +349,12 @@ static bool run_waiting_path(struct mu_req *r, struct mu_str path)
         do_spool_read(r);
     else if (mu_str_eq(path, MU_S("/lend")))
         do_lend(r);
+    else if (mu_str_eq(path, MU_S("/ask")))
+        do_ask(r, false);
+    else if (mu_str_eq(path, MU_S("/ask-behind")))
+        do_ask(r, true);
+    else if (mu_str_eq(path, MU_S("/raw")))
+        do_raw(r);
     else if (mu_str_eq(path, MU_S("/cut")))
         do_cut(r);
     else if (mu_str_eq(path, MU_S("/insane")))

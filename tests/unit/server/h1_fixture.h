@@ -57,6 +57,7 @@ struct fixture {
     uint64_t file_len;
     enum mu_rc lend_rc, spool_rc; /* of /lend, /read-ahead */
     int lent;                     /* the descriptor that /lend was given */
+    int asked;                    /* clients of /ask that were told of */
     enum mu_status lent_status;   /* what it says came of it */
     int64_t lent_bytes;
     bool returns_always; /* also when it was cancelled */

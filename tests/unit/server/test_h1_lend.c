@@ -215,6 +215,79 @@ static void test_cut_short(void **state)
     close(fd);
 }
 
+/* It has merely finished sending: it is asked, and takes no notice. */
+static void test_asked_and_there(void **state)
+{
+    static const struct {
+        const char *path, *before, *behind;
+    } rows[] = {
+        { GET("/ask"), "HTTP/1.1 100 Continue\r\n\r\n", "\r\n\r\nstill here\n" },
+        { GET("/ask-behind"), "\r\n\r\n6\r\nfirst\n\r\n0", "b\r\nstill here\n\r\n0\r\n\r\n" },
+        { "GET /ask HTTP/1.0\r\n\r\n", "", "\r\n\r\nstill here\n" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < MU_ARRAY_LEN(rows); i++) {
+        int fd = client_open_tcp();
+        const char *got, *at;
+
+        client_send(fd, rows[i].path);
+        assert_int_equal(fx->asked, i);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        settle();
+        assert_int_equal(fx->asked, i + 1);
+        got = client_read(fd, &is_end);
+        at = strstr(got, rows[i].before);
+        assert_non_null(at);
+        assert_string_equal(at, rows[i].before);
+        wake_up();
+        got = client_read(fd, &is_end);
+        at = strstr(got, rows[i].behind);
+        assert_non_null(at);
+        assert_string_equal(at, rows[i].behind);
+        assert_true(is_end);
+        close(fd);
+        settle();
+    }
+}
+
+/* It has left: what it is asked is answered by a reset. */
+static void test_asked_and_gone(void **state)
+{
+    static const char *const requests[] = { GET("/ask"), GET("/ask-behind") };
+
+    (void)state;
+    for (size_t i = 0; i < MU_ARRAY_LEN(requests); i++) {
+        int fd = client_open_tcp();
+
+        client_send(fd, requests[i]);
+        (void)client_read(fd, &is_end);
+        close(fd);
+        for (int k = 0; k < 1000 && fx->log_n == i; k++)
+            settle();
+        assert_null(fx->parked);
+        assert_int_equal(fx->park_rc, MU_GONE);
+        assert_int_equal(fx->log[i].conn_state, 'X');
+        assert_int_equal(fx->host.connections, 0);
+    }
+}
+
+static void test_raw(void **state)
+{
+    static const char *const requests[] = { GET("/raw"), GET("/raw") GET("/small"),
+                                            "HEAD /raw HTTP/1.0\r\n\r\n" };
+
+    (void)state;
+    for (size_t i = 0; i < MU_ARRAY_LEN(requests); i++) {
+        int fd = client_open(false);
+
+        client_send(fd, requests[i]);
+        assert_string_equal(client_read(fd, &is_end), "HTTP/1.1 299 Raw\r\nX: y\n\nraw");
+        assert_true(is_end);
+        close(fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +301,9 @@ int main(void)
         BOTH(test_not_lent),
         BOTH(test_lent_with_the_beginning_of_a_body),
         BOTH(test_cut_short),
+        BOTH(test_asked_and_there),
+        BOTH(test_asked_and_gone),
+        BOTH(test_raw),
     };
 
     return cmocka_run_group_tests_name("h1_lend", tests, NULL, NULL);
