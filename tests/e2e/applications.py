@@ -223,11 +223,13 @@ class ModPhp(PhpPool):
 
 
 PHP_WAYS = ("fpm", "pool", "mod_php")
+# It needs a process for each connection; and it is optional (test_mod_php.py says so when it was not built).
+HAS_MOD_PHP = harness.MPM == "prefork" and os.path.exists(os.path.join(os.path.dirname(harness.MUSTER), "modules", "mod_php.so"))
 
 
 def php_ways():
-    """The ways to run PHP under the MPM of this run: mod_php needs a process for each connection."""
-    return PHP_WAYS if harness.MPM == "prefork" else PHP_WAYS[:2]
+    """The ways to run PHP in this run."""
+    return PHP_WAYS if HAS_MOD_PHP else PHP_WAYS[:2]
 
 
 def start_php(beside, way, **settings):

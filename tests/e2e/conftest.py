@@ -4,7 +4,8 @@ Everything runs on every MPM in a plain build. In static and sanitized builds ma
 to find there:
 
     @pytest.mark.plain        amounts and patience: only in a plain build
-    @pytest.mark.one_mpm      the same code whatever the MPM: in other builds on one MPM (event, if it is tested)
+    @pytest.mark.one_mpm      the same code whatever the MPM: in other builds on one MPM (event, if it is tested);
+                              all tests of the files that ONE_MPM names have it
 
 tools/test says what is tested: MU_BUILD (plain, static, asan, tsan), MU_MPMS, and MU_SHARD=i/n, the i-th of n parts. By
 hand, without them, everything runs.
@@ -21,11 +22,18 @@ import harness  # noqa: E402
 
 
 MARKS = {"plain": "only in a plain build", "one_mpm": "in other than plain builds on one MPM only"}
+# Applications, which meet the MPM in the requests that all others make too, and the command line.
+ONE_MPM = ("test_apps_", "test_cgi", "test_cli", "test_fcgi", "test_pool", "test_proxy")
 
 
 def pytest_configure(config):
     for name, meaning in MARKS.items():
         config.addinivalue_line("markers", "%s: %s" % (name, meaning))
+
+
+def pytest_itemcollected(item):
+    if item.path.name.startswith(ONE_MPM):
+        item.add_marker(pytest.mark.one_mpm)
 
 
 def is_left_out(item):

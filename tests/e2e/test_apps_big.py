@@ -1,7 +1,7 @@
 """A gigabyte up and a gigabyte down through every way to run an application, whole, while the server's memory stays flat.
 
 Each way moves 1 GiB on one MPM and 128 MiB on the others, so that the suite ends in time; MU_BIG=1 has 1 GiB everywhere.
-Sanitized servers move 32 MiB, and their memory says nothing: freed memory is kept on purpose.
+Static and sanitized servers move 32 MiB, and the memory of the latter says nothing: freed memory is kept on purpose.
 """
 import os
 import shutil
@@ -18,9 +18,10 @@ from applications import TESTAPP, query
 MIB = 1 << 20
 GROWTH = 64 * MIB  # what all processes of the server may take more than before, whatever passes through them
 IS_SANITIZED = any(name in os.environ for name in ("ASAN_OPTIONS", "TSAN_OPTIONS"))
+IS_PLAIN = os.environ.get("MU_BUILD", "plain") == "plain" and not IS_SANITIZED
 # Where a way is shown with the whole gigabyte.
 FULL = {"cgi": "event", "fcgi": "worker", "pool": "event", "fpm": "prefork", "mod_php": "prefork"}
-WAYS = ["cgi", "fcgi", "pool", "fpm"] + (["mod_php"] if harness.MPM == "prefork" else [])
+WAYS = ["cgi", "fcgi", "pool", "fpm"] + (["mod_php"] if applications.HAS_MOD_PHP else [])
 
 PHP = r"""<?php
 ini_set('memory_limit', '32M');
@@ -44,7 +45,7 @@ if (isset($_GET['streamsum'])) echo hash_final($h), "\n";
 
 
 def size_for(way):
-    if IS_SANITIZED:
+    if not IS_PLAIN:
         return 32 * MIB
     return 1024 * MIB if os.environ.get("MU_BIG") or FULL[way] == harness.MPM else 128 * MIB
 

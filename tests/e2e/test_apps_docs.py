@@ -6,6 +6,7 @@ import pytest
 
 import harness
 
+pytestmark = pytest.mark.plain
 
 
 def read(*path):

@@ -88,6 +88,7 @@ def test_what_a_wiki_keeps_to_itself(wiki, way):
     assert w.get("no/such.php").status == 404
 
 
+@pytest.mark.plain
 @pytest.mark.skipif(not webdriver.is_installed(), reason="no chromium-driver here (tools/setup test)")
 @pytest.mark.parametrize("way", applications.php_ways()[-1:])
 def test_in_a_real_browser(wiki, beside, way):

@@ -210,10 +210,16 @@ def test_first_come_first_served(site, kind):
     assert s.ran("n") == ["n%02d" % i for i in range(12)]
 
 
+def status(server):
+    """The status page for programs; nothing while no web child can serve it."""
+    with contextlib.suppress(OSError):
+        return server.get("/status?auto").body.decode()
+    return ""
+
+
 def queued(server):
     """How many wait for a process, as the status page says it."""
-    text = server.get("/status?auto").body.decode()
-    return sum(int(line.rpartition(":")[2]) for line in text.splitlines() if line.startswith("Pool") and "Queue:" in line)
+    return sum(int(line.rpartition(":")[2]) for line in status(server).splitlines() if line.startswith("Pool") and "Queue:" in line)
 
 
 @pytest.mark.parametrize("kind", ["testapp", "pool"])
@@ -331,12 +337,14 @@ def test_a_web_child_that_dies_holds_nothing_back(site):
     s.occupy()
     for i in range(8):
         s.ask("waits%d" % i)
-    wait_until("the queue is full", lambda: s.ask("over").answer().status == 503 or s.clients.pop().s.close())
+    wait_until("all of them wait", lambda: queued(s.server) == 8)
     web = [p.pid for p in s.server.children() if p.pid not in pool_pids(s.server, "testapp") and serves(p.pid)]
     for pid in web:
         os.kill(pid, signal.SIGKILL)
     wait_until("they are gone", lambda: not any(Process(pid).is_alive() for pid in web))
     s.open_gate()
+    # There is room for as many as before once every process has finished what it held for the dead.
+    wait_until("all processes are idle", lambda: "Pool.app.Idle: %d\n" % PROCESSES in status(s.server))
     arrivals = Arrivals()
     for i in range(PROCESSES + 8):
         arrivals.expect(i, s.ask("after%d" % i))

@@ -8,7 +8,6 @@ import urllib.parse
 import pytest
 
 import applications
-import harness
 import rawclient
 from applications import TESTAPP
 from harness import wait_until
@@ -22,7 +21,7 @@ echo 'done ', file_get_contents('php://input'), "\n";
 # One of each; where its URL is.
 PLACES = {"cgi": "/cgi/app", "tcp": "/tcp/app", "tcp6": "/tcp6/app", "unix": "/unix/app", "pool": "/pool/app",
           "fpm": "/fpm.php", "phppool": "/pool.php"}
-if harness.MPM == "prefork":
+if applications.HAS_MOD_PHP:
     PLACES["mod_php"] = "/mod.php"
 
 

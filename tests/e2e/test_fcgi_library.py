@@ -1,4 +1,5 @@
 """examples/fastcgi: the C library for applications and sendself, which answers its clients by itself where it may."""
+import contextlib
 import os
 import socket
 import threading
@@ -8,6 +9,7 @@ import pytest
 
 import applications
 import harness
+from fcgi_backend import logged
 from harness import unprivileged, wait_until
 from rawclient import Client
 
@@ -80,7 +82,7 @@ def test_a_pipelined_request_is_relayed(serve, beside):
 def test_one_after_the_other_and_a_body(serve, beside):
     """The application is as good as new behind each client, also behind one that leaves in the middle."""
     app = beside(SendSelf(8 << 20))
-    s = serve('ProxyFCGIPassClient On\nProxyPass "/" "%s/" enablereuse=on\n' % app.url)
+    s = serve('ProxyFCGIPassClient On\nProxyPass "/" "%s/" enablereuse=on ttl=100ms\n' % app.url)  # its one process can be kept
     for i in range(3):
         with Client(s, receive_buffer=4096) as c:
             c.get("/x")
@@ -103,3 +105,20 @@ def test_through_a_pool(serve, beside):
     assert len(answers) == 12
     for a in answers:
         assert a.headers["X-Answered-By"] == "the application" and a.body == app.data
+
+
+def test_killed_in_the_middle(serve, beside):
+    """SIGKILL while it sends its file: the client sees the end, the next one is told 503, files are served."""
+    app = beside(SendSelf(8 << 20))
+    s = serve('ProxyFCGIPassClient On\nProxyPass "/app/" "%s/" retry=0\n' % app.url)
+    with Client(s, receive_buffer=4096) as client:
+        client.get("/app/x")
+        assert client.head()["X-Answered-By"] == "the application"
+        client.read_exactly(1000)
+        app.process.kill()
+        app.process.wait()
+        with contextlib.suppress(ConnectionResetError):
+            assert len(client.rest()) < len(app.data) - 1000
+    logged(s, "[proxy_fcgi:error]", app.path("socket"), "by itself")
+    assert s.get("/app/x").status == 503
+    assert s.get("/index.html").body == b"hello\n"

@@ -3,13 +3,11 @@ import contextlib
 import fcntl
 import os
 import signal
-import socket
 import struct
 
 import pytest
 
 import applications
-import harness
 from applications import query
 from fcgi_backend import (ABORT, CLIENT_DONE, HEAD, ONE_CHILD, STDERR, STDOUT, TAKE_CLIENT, Backend, end, log_lines, logged, record,
                           reply)
@@ -106,7 +104,7 @@ def test_a_large_answer_to_a_slow_client(start):
     """Blocking writes, while the client takes its time; nothing is lost, and nobody else waits."""
     b, s = start(pool=ONE_CHILD.replace("MaxRequestWorkers 1\n", "MaxRequestWorkers 2\n").replace("ServerLimit 1\n", "ServerLimit 2\n"))
     body = bytes(i * 7 % 251 for i in range(6_000_000))
-    with Client(s, receive_buffer=4096) as client:
+    with Client(s, receive_buffer=65536) as client:
         client.get("/app/x")
         c = b.expect()
         pid = os.fork()
@@ -399,67 +397,3 @@ def test_on_a_kept_connection_to_the_application(serve, beside):
         assert c.request()["REQUEST_URI"] == "/app/y"
         c.send(reply("usual"))
         assert client.answer().body == b"usual"
-
-
-# ---- the library and its example ----
-
-SENDSELF = os.path.join(os.path.dirname(os.path.realpath(harness.MUSTER)), "examples", "fastcgi", "sendself")
-
-
-class SendSelf(applications.Background):
-    """examples/fastcgi/sendself, which sends a file over the client's own socket where it can."""
-
-    def __init__(self, content):
-        super().__init__()
-        self.file, self.socket = self.path("file"), self.path("socket")
-        with open(self.file, "wb") as f:
-            f.write(content)
-
-    def start(self):
-        self.spawn([SENDSELF, self.file, "unix:" + self.socket])
-        wait_until("it listens", lambda: os.path.exists(self.socket))
-        os.chmod(self.socket, 0o666)
-        wait_until("it accepts", lambda: self.accepts(socket.AF_UNIX, self.socket))
-        return self
-
-
-def test_the_example_in_c(serve, beside):
-    """It answers by itself where it may, through the server where it may not, and the client gets the same bytes."""
-    content = bytes(i * 7 % 251 for i in range(2_000_000))
-    app = beside(SendSelf(content))
-    s = serve(CONFIG.replace("URL", "unix:%s|fcgi://localhost" % app.socket))
-    for place, by in (("app", "the application"), ("other", "the server"), ("app", "the application")):
-        for method, body in (("GET", content), ("HEAD", b""), ("POST", content)):
-            with Client(s) as client:
-                client.get("/%s/x" % place, "Content-Length: 5\r\n" if method == "POST" else "", method)
-                client.send("hello" if method == "POST" else "")
-                a = client.answer(method)
-                assert (a.status, a["X-Answered-By"], a["Content-Length"]) == (200, by, str(len(content)))
-                assert a.body == body
-                if by == "the application":
-                    assert a["Connection"] == "close" and client.is_closed()
-    lines = access(s, 9)
-    assert {line.split()[2] for line in lines if "GET /app" in line} == {str(len(content))}
-    assert {line.split()[2] for line in lines if "HEAD /app" in line} <= {"0", "-"}
-    with Client(s) as client:  # a next request is there already
-        client.send("GET /app/x HTTP/1.1\r\nHost: a\r\n\r\nGET /index.html HTTP/1.1\r\nHost: a\r\n\r\n")
-        a = client.answer()
-        assert (a["X-Answered-By"], a.body) == ("the server", content)
-        assert client.answer().body == b"hello\n"
-
-
-def test_the_example_killed(serve, beside):
-    """SIGKILL in the middle of its sendfile: the client sees the end, the next one is told 503, files are served."""
-    app = beside(SendSelf(bytes(30_000_000)))
-    s = serve(CONFIG.replace("URL", "unix:%s|fcgi://localhost" % app.socket))
-    with Client(s, receive_buffer=4096) as client:
-        client.get("/app/x")
-        assert client.head()["X-Answered-By"] == "the application"
-        client.read_exactly(1000)
-        app.process.kill()
-        app.process.wait()
-        with contextlib.suppress(ConnectionResetError):
-            assert len(client.rest()) < 29_999_000
-    logged(s, "[proxy_fcgi:error]", app.socket, "by itself")
-    assert s.get("/app/x").status == 503
-    assert s.get("/index.html").body == b"hello\n"

@@ -201,6 +201,7 @@ def test_slow_clients_give_back_what_they_hold(serve, first):
     assert "exit signal" not in server.error_log()
 
 
+@pytest.mark.plain
 @pytest.mark.skipif(not shutil.which("slowhttptest"), reason="needs slowhttptest")
 @pytest.mark.parametrize("kind", ["-H", "-B", "-R", "-X"], ids=["head", "body", "ranges", "read"])
 def test_slowhttptest(serve, kind):
@@ -350,7 +351,7 @@ def test_memory_and_descriptors_are_flat(serve):
                    "Redirect /gone http://localhost/new\n<Location /server-status>\nSetHandler server-status\n</Location>\n",
                    files={"index.html": "hello\n", "large": b"x" * 300_000, "dir/index.html": "dir\n"})
     body = server.write("post", "x" * 5000)
-    count = 100 if SANITIZED else 1000
+    count = 100 if SANITIZED else 300
 
     def exercise():
         for path, more in [("/", []), ("/large", []), ("/missing", []), ("/dir", []), ("/gone", []), ("/server-status", ["-l"]),

@@ -65,12 +65,12 @@ static enum mu_rc set_interpolate(struct mu_cmd *cmd, void *conf, const struct m
 static void *join(struct mu_arena *a, const void *first, size_t first_n, const void *then,
                   size_t then_n)
 {
-    char *v = mu_arena_alloc(a, (first_n + then_n) * sizeof(void *));
+    const void **v = mu_new_n(a, const void *, first_n + then_n);
 
     if (!v)
         return NULL;
-    memcpy(v, first, first_n * sizeof(void *));
-    memcpy(v + first_n * sizeof(void *), then, then_n * sizeof(void *));
+    memcpy(v, first, first_n * sizeof(*v));
+    memcpy(v + first_n, then, then_n * sizeof(*v));
     return v;
 }
 

@@ -342,6 +342,24 @@ static void receive_client(struct app *a, struct mu_str words)
     close(fd);
 }
 
+/* What the client does. */
+static void step_client(const struct step *s)
+{
+    struct mu_wait_item it = { .wake = &now->was_asked };
+
+    if (s->op == STEP_FEED) {
+        mu_buf_add(&now->fed, s->data);
+        now->feed_has_ended = s->data.n == 0;
+        mu_wake_raise(&now->feed);
+    } else if (s->op == STEP_CANCEL) {
+        mu_fiber_cancel(now->hero);
+    } else if (s->op == STEP_WAIT) {
+        assert_int_equal(mu_wait(&it, 1, MU_NEVER), MU_OK);
+    } else if (now->watch) {
+        mu_wake_raise(now->watch);
+    }
+}
+
 static void step(struct app *a, const struct step *s)
 {
     uint8_t record[24];
@@ -389,23 +407,11 @@ static void step(struct app *a, const struct step *s)
         say(a, record, mu_fcgi_client_done(record, 1, (uint16_t)s->n, s->data.n));
         break;
     case STEP_FEED:
-        mu_buf_add(&now->fed, s->data);
-        now->feed_has_ended = s->data.n == 0;
-        mu_wake_raise(&now->feed);
-        break;
     case STEP_CANCEL:
-        mu_fiber_cancel(now->hero);
-        break;
     case STEP_SILENT:
-        if (now->watch)
-            mu_wake_raise(now->watch);
+    case STEP_WAIT:
+        step_client(s);
         break;
-    case STEP_WAIT: {
-        struct mu_wait_item it = { .wake = &now->was_asked };
-
-        assert_int_equal(mu_wait(&it, 1, MU_NEVER), MU_OK);
-        break;
-    }
     case STEP_END:
         break;
     }
