@@ -178,30 +178,34 @@ static void note_end(struct mu_super *s, const struct mu_kid *k, int status)
         MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0743", "%s", s->last_end);
 }
 
-/*
- * A failed start: the next one waits a little longer each time. Those that end while the pause lasts were started before
- * it, and belong to the failure that began it.
- */
-static void note_failure(struct mu_super *s, const struct mu_kid *k, int64_t now_ms)
+/* Count a failed start: the next one waits a little longer each time. */
+static void hold_back(struct mu_super *s, int64_t now_ms)
 {
     int64_t hold = HOLD_FIRST_MS;
 
-    if (s->failures && now_ms < s->hold_until_ms)
-        return;
     s->failures++;
     s->last_failure_ms = now_ms;
     for (uint32_t i = 1; i < s->failures && hold < HOLD_MAX_MS; i++)
         hold *= 2;
-    if (hold > HOLD_MAX_MS)
-        hold = HOLD_MAX_MS;
-    s->hold_until_ms = now_ms + hold;
-    if (k->generation->has_been_ready || s->failures < FAILURES_FATAL || has_other_kid(s, k)) {
+    s->hold_until_ms = now_ms + (hold > HOLD_MAX_MS ? HOLD_MAX_MS : hold);
+}
+
+/*
+ * Children that end while the pause lasts were started before it, and belong to the failure that began it; but the last
+ * of them may be the one without which there is no hope.
+ */
+static void note_failure(struct mu_super *s, const struct mu_kid *k, int64_t now_ms)
+{
+    bool is_new = !s->failures || now_ms >= s->hold_until_ms;
+
+    if (is_new)
+        hold_back(s, now_ms);
+    if (!k->generation->has_been_ready && s->failures >= FAILURES_FATAL && !has_other_kid(s, k))
+        mu_super_fail(s, "no child ever became ready to serve");
+    else if (is_new)
         MU_LOG(NULL, mu_super_module(s), MU_LOG_ERR, "MU0744",
                "%s as soon as it was started; the next one starts in %d ms", s->last_end,
-               (int)hold);
-        return;
-    }
-    mu_super_fail(s, "no child ever became ready to serve");
+               (int)(s->hold_until_ms - now_ms));
 }
 
 void mu_super_child_ended(struct mu_super *s, struct mu_kid *k, int status)

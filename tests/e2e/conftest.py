@@ -6,6 +6,7 @@ to find there:
     @pytest.mark.plain        amounts and patience: only in a plain build
     @pytest.mark.one_mpm      the same code whatever the MPM: in other builds on one MPM (event, if it is tested);
                               all tests of the files that ONE_MPM names have it
+    @pytest.mark.unthreaded   no thread does anything that other tests do not have it do: not under TSan; see UNTHREADED
 
 tools/test says what is tested: MU_BUILD (plain, static, asan, tsan), MU_MPMS, and MU_SHARD=i/n, the i-th of n parts. By
 hand, without them, everything runs.
@@ -21,9 +22,11 @@ import cgiscripts  # noqa: E402
 import harness  # noqa: E402
 
 
-MARKS = {"plain": "only in a plain build", "one_mpm": "in other than plain builds on one MPM only"}
+MARKS = {"plain": "only in a plain build", "one_mpm": "in other than plain builds on one MPM only",
+         "unthreaded": "not under ThreadSanitizer"}
 # Applications, which meet the MPM in the requests that all others make too, and the command line.
 ONE_MPM = ("test_apps_", "test_cgi", "test_cli", "test_fcgi", "test_pool", "test_proxy")
+UNTHREADED = ("test_apps_dokuwiki", "test_cli")
 
 
 def pytest_configure(config):
@@ -34,13 +37,16 @@ def pytest_configure(config):
 def pytest_itemcollected(item):
     if item.path.name.startswith(ONE_MPM):
         item.add_marker(pytest.mark.one_mpm)
+    if item.path.name.startswith(UNTHREADED):
+        item.add_marker(pytest.mark.unthreaded)
 
 
 def is_left_out(item):
     mpms = os.environ.get("MU_MPMS", harness.MPM).split()
-    if os.environ.get("MU_BUILD", "plain") == "plain":
+    build = os.environ.get("MU_BUILD", "plain")
+    if build == "plain":
         return False
-    if item.get_closest_marker("plain"):
+    if item.get_closest_marker("plain") or (build == "tsan" and item.get_closest_marker("unthreaded")):
         return True
     return item.get_closest_marker("one_mpm") and harness.MPM != ("event" if "event" in mpms else mpms[0])
 

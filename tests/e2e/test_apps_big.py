@@ -1,7 +1,7 @@
 """A gigabyte up and a gigabyte down through every way to run an application, whole, while the server's memory stays flat.
 
 Each way moves 1 GiB on one MPM and 128 MiB on the others, so that the suite ends in time; MU_BIG=1 has 1 GiB everywhere.
-Static and sanitized servers move 32 MiB, and the memory of the latter says nothing: freed memory is kept on purpose.
+Static and sanitized servers move 16 MiB, and the memory of the latter says nothing: freed memory is kept on purpose.
 """
 import os
 import shutil
@@ -46,7 +46,7 @@ if (isset($_GET['streamsum'])) echo hash_final($h), "\n";
 
 def size_for(way):
     if not IS_PLAIN:
-        return 32 * MIB
+        return 16 * MIB
     return 1024 * MIB if os.environ.get("MU_BIG") or FULL[way] == harness.MPM else 128 * MIB
 
 

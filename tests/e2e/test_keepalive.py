@@ -1,4 +1,5 @@
 """Persistent connections: what is announced, when they end, and what a restart does to them."""
+import contextlib
 import signal
 
 import pytest
@@ -7,6 +8,13 @@ import harness
 from rawclient import TESTMUX, Client
 
 FILES = {"index.html": "hello\n", "a.txt": "first\n"}
+LARGE = bytes(range(256)) * 40_000
+STREAM = """
+LoadModule park_module "{test_modules}/mod_park.so"
+<Location "/stream">
+    SetHandler stream
+</Location>
+"""
 
 
 def test_announced_as_httpd_does(serve):
@@ -95,3 +103,74 @@ def test_a_busy_client_is_told_of_a_restart(serve):
         harness.wait_until("it is told", lambda: c.get("/a.txt").answer()["Connection"] == "close")
         assert c.is_closed()
     assert server.get("/a.txt").body == b"first\n"
+
+
+@pytest.fixture
+def quick(serve):
+    """quick(…) is a client whose requests came one right after the other: its thread may wait for the next in a read."""
+    stack = contextlib.ExitStack()
+
+    def start(config="", receive_buffer=None):
+        server = serve(TESTMUX + config, files=dict(FILES, large=LARGE))
+        c = stack.enter_context(Client(server, receive_buffer=receive_buffer))
+        for _ in range(10):
+            assert c.get("/a.txt").answer().body == b"first\n"
+        c.server = server
+        return c
+
+    with stack:
+        yield start
+
+
+def test_quick_then_a_body_in_pieces(quick):
+    c = quick()
+    c.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+    for i in range(10):
+        c.server.get("/a.txt")  # a while
+        c.send(b"%04d" % i * 2500)
+    assert c.answer().body == b"".join(b"%04d" % i * 2500 for i in range(10))
+    assert c.get("/a.txt").answer().body == b"first\n"
+
+
+def test_quick_then_a_body_that_nobody_wants(quick):
+    c = quick()
+    c.send("POST /missing HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + "x" * 10)
+    c.send("x" * 99_990)
+    assert c.answer().status == 404
+    assert c.get("/a.txt").answer().body == b"first\n"
+
+
+@pytest.mark.parametrize("path", ["/large", "/stream?20000"])
+def test_quick_then_an_answer_that_is_not_read(quick, path):
+    """A thread that sends and a client that does not read: TimeOut counts, for files and for handlers."""
+    c = quick("TimeOut 1\nCustomLog \"{root}/logs/access.log\" \"%X %U%q\"\n" + STREAM, receive_buffer=4096)
+    c.get(path)
+    with open(c.server.path("logs", "access.log")) as f:
+        harness.wait_until("it is given up", lambda: "X %s\n" % path in f.readline())
+    assert c.server.get("/a.txt").body == b"first\n"
+
+
+def test_quick_then_a_slow_reader(quick):
+    c = quick(receive_buffer=4096)
+    for _ in range(3):
+        c.get("/large").get("/a.txt")
+        assert c.answer().body == LARGE and c.answer().body == b"first\n"
+
+
+@pytest.mark.parametrize("config", ["KeepAliveTimeout 300ms\n", "KeepAliveTimeout 1\n"])
+def test_quick_then_nothing(quick, config):
+    assert quick(config).is_closed()
+
+
+def test_quick_then_half_a_head(quick):
+    c = quick("RequestReadTimeout header=1\n")
+    assert c.send("GET /a.txt HTTP/1.1\r\nHo").answer().status == 408
+    assert c.is_closed()
+
+
+def test_quick_then_the_end(quick):
+    c = quick()
+    assert c.get("/a.txt").finish().answer().body == b"first\n"
+    assert c.is_closed()
+    with Client(c.server) as other:
+        other.get("/a.txt").answer()
