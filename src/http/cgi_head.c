@@ -69,6 +69,8 @@ static enum mu_rc take_field(struct mu_cgi_head_parser *p, struct mu_str name, s
         take_length(h, value);
         return MU_OK;
     case MU_H_LOCATION:
+        if (h->location.n && !mu_str_eq(h->location, value))
+            return refuse(p, MU_BAD, "a second Location, which leads elsewhere", value);
         h->location = value;
         return MU_OK;
     default:

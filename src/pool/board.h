@@ -23,7 +23,7 @@ enum {
     MU_POOL_SLOTS = 2048,    /**< twice the most processes: old ones finish beside new ones */
     MU_POOL_CHILDREN = 1000, /**< MaxChildren, at most */
     MU_POOL_TICKETS = 16384, /**< QueueLength, at most */
-    MU_POOL_BELLS = 64,      /**< eventfds by which waiters are woken */
+    MU_POOL_BELLS = 64,      /**< socket pairs by which waiters are woken */
     MU_BOARD_PID_BITS = 22,  /**< the kernel's own limit */
 };
 
@@ -98,8 +98,8 @@ struct mu_board *mu_board_create(int *fd);
 /** Map one that another image made. NULL when `fd` is not of that size or not sealed. */
 struct mu_board *mu_board_adopt(int fd);
 void mu_board_unmap(struct mu_board *b);
-/** Descriptors of the bells (MU_POOL_BELLS eventfds), before anybody waits. Borrowed. */
-void mu_board_bells(const int *fds);
+/** The sockets that ring the bells (MU_POOL_BELLS of them), before anybody waits. Borrowed. */
+void mu_board_ringers(const int *fds);
 
 /* ---- web children ---- */
 

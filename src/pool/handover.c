@@ -10,7 +10,7 @@
 #include <muster/str.h>
 #include <stdlib.h>
 
-#define VERSION "pools 1"
+#define VERSION "pools 2"
 
 /* ---- writing ---- */
 
@@ -38,10 +38,11 @@ enum mu_rc mu_pools_save(struct mu_buf *out)
 {
     if (mu_keeper.dir_fd < 0)
         return MU_OK; /* there never was a pool */
-    mu_buf_addf(out, VERSION "\ndir %zu %s\nfds %d %d %d\nbells", strlen(mu_keeper.dir),
-                mu_keeper.dir, mu_keeper.dir_fd, mu_keeper.poke_fd, mu_control_fd());
+    mu_buf_addf(out, VERSION "\ndir %zu %s\nfds %d %d %d %d\nbells", strlen(mu_keeper.dir),
+                mu_keeper.dir, mu_keeper.dir_fd, mu_keeper.poke_fd, mu_keeper.poker_fd,
+                mu_control_fd());
     for (size_t i = 0; i < MU_POOL_BELLS; i++)
-        mu_buf_addf(out, " %d", mu_keeper.bells[i]);
+        mu_buf_addf(out, " %d %d", mu_keeper.bells[i], mu_keeper.ringers[i]);
     mu_buf_addc(out, '\n');
     MU_POOL_FOR(p)
     save_pool(out, p);
@@ -54,9 +55,12 @@ void mu_pools_holds(void (*visit)(void *arg, pid_t pid, int fd), void *arg)
         return;
     visit(arg, 0, mu_keeper.dir_fd);
     visit(arg, 0, mu_keeper.poke_fd);
+    visit(arg, 0, mu_keeper.poker_fd);
     visit(arg, 0, mu_control_fd());
-    for (size_t i = 0; i < MU_POOL_BELLS; i++)
+    for (size_t i = 0; i < MU_POOL_BELLS; i++) {
         visit(arg, 0, mu_keeper.bells[i]);
+        visit(arg, 0, mu_keeper.ringers[i]);
+    }
     MU_POOL_FOR(p)
     {
         visit(arg, 0, p->board_fd);
@@ -187,11 +191,14 @@ static void restore_folder(struct reader *r)
     r->is_bad |= !mu_keeper.dir || !take_key(r, MU_S("\nfds "));
     mu_keeper.dir_fd = take_fd(r);
     mu_keeper.poke_fd = take_fd(r);
+    mu_keeper.poker_fd = take_fd(r);
     mu_control_adopt(take_fd(r));
     r->is_bad |= !take_key(r, MU_S("bells "));
-    for (size_t i = 0; i < MU_POOL_BELLS; i++)
+    for (size_t i = 0; i < MU_POOL_BELLS; i++) {
         mu_keeper.bells[i] = take_fd(r);
-    mu_board_bells(mu_keeper.bells);
+        mu_keeper.ringers[i] = take_fd(r);
+    }
+    mu_board_ringers(mu_keeper.ringers);
 }
 
 enum mu_rc mu_pools_restore(struct mu_str state)
@@ -207,6 +214,6 @@ enum mu_rc mu_pools_restore(struct mu_str state)
     mu_control_adopt(-1);
     free(mu_keeper.dir);
     mu_keeper.dir = NULL;
-    mu_keeper.dir_fd = mu_keeper.poke_fd = -1;
+    mu_keeper.dir_fd = mu_keeper.poke_fd = mu_keeper.poker_fd = -1;
     return MU_BAD;
 }

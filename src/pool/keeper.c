@@ -13,7 +13,6 @@
 #include <muster/str.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -82,16 +81,26 @@ static enum mu_rc open_folder(struct mu_config *config)
     return MU_OK;
 }
 
+static bool open_pair(int *hears, int *rings)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+        return false;
+    *hears = pair[0];
+    *rings = pair[1];
+    return true;
+}
+
 static enum mu_rc open_bells(struct mu_config *config)
 {
-    mu_keeper.poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    for (size_t i = 0; i < MU_POOL_BELLS; i++) {
-        mu_keeper.bells[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (mu_keeper.bells[i] < 0 || mu_keeper.poke_fd < 0)
-            return mu_config_error(config, "application pools: no descriptors: %s",
-                                   strerror(errno));
-    }
-    mu_board_bells(mu_keeper.bells);
+    bool is_good = open_pair(&mu_keeper.poke_fd, &mu_keeper.poker_fd);
+
+    for (size_t i = 0; i < MU_POOL_BELLS && is_good; i++)
+        is_good = open_pair(&mu_keeper.bells[i], &mu_keeper.ringers[i]);
+    if (!is_good)
+        return mu_config_error(config, "application pools: no descriptors: %s", strerror(errno));
+    mu_board_ringers(mu_keeper.ringers);
     return MU_OK;
 }
 
@@ -112,7 +121,7 @@ static void remove_folder(void)
 static enum mu_rc begin_first(struct mu_config *config)
 {
     for (size_t i = 0; i < MU_POOL_BELLS; i++)
-        mu_keeper.bells[i] = -1;
+        mu_keeper.bells[i] = mu_keeper.ringers[i] = -1;
     if (!mu_pools_conf_of(config)->n)
         return MU_OK;
     if (open_folder(config) != MU_OK || open_bells(config) != MU_OK)
@@ -232,9 +241,16 @@ static struct mu_proc *find_proc(struct mu_pool *p, pid_t pid)
 
 static void hear_poke(int64_t now_ms)
 {
-    uint64_t n;
+    char pokes[256];
 
-    (void)!read(mu_keeper.poke_fd, &n, sizeof(n));
+    if (recv(mu_keeper.poke_fd, pokes, sizeof(pokes), MSG_DONTWAIT) == 0) {
+        MU_LOG(
+            NULL, "pool", MU_LOG_ERR, "MU0942",
+            "a web child has shut what all of them ask for processes by: it is broken, or in the "
+            "wrong hands; pools are looked at every second from now on");
+        close(mu_keeper.poke_fd);
+        mu_keeper.poke_fd = -1;
+    }
     mu_keeper.mute_until_ms = now_ms + MUTE_MS;
     MU_POOL_FOR(p)
     {
@@ -392,6 +408,9 @@ static void keep(bool is_kept)
 void mu_keeper_in_child(void)
 {
     mu_control_forget();
+    if (mu_keeper.poke_fd >= 0)
+        close(mu_keeper.poke_fd);
+    mu_keeper.poke_fd = -1;
     MU_POOL_FOR(p)
     {
         if (p->board_fd >= 0)

@@ -74,9 +74,10 @@ struct mu_keeper {
     struct mu_group_env env;
     struct mu_list pools;
     char *dir;
-    int dir_fd;  /**< O_PATH: sockets are reached through it, whatever the way to it allows */
-    int poke_fd; /**< eventfd: web children ask for a look */
-    int bells[MU_POOL_BELLS];
+    int dir_fd; /**< O_PATH: sockets are reached through it, whatever the way to it allows */
+    /* Socket pairs, each with the end that hears first: calls on sockets can say that they do not wait. */
+    int poke_fd, poker_fd; /**< web children ask for a look */
+    int bells[MU_POOL_BELLS], ringers[MU_POOL_BELLS];
     enum mu_stop stopping;
     int64_t next_tick_ms, mute_until_ms;
     struct mu_control *control;

@@ -14,9 +14,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct mu_keeper mu_keeper = {
-    .pools = { &mu_keeper.pools, &mu_keeper.pools }, .dir_fd = -1, .poke_fd = -1, .single_fd = -1
-};
+struct mu_keeper mu_keeper = { .pools = { &mu_keeper.pools, &mu_keeper.pools },
+                               .dir_fd = -1,
+                               .poke_fd = -1,
+                               .poker_fd = -1,
+                               .single_fd = -1 };
 
 struct mu_pool *mu_pool_find(struct mu_str name)
 {

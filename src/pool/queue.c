@@ -1,6 +1,6 @@
 /*
  * queue: a request waits for a process. In each thread whose requests wait there is one station: a
- * bell of the board (an eventfd that the supervisor made) behind an epoll instance of the station's
+ * bell of the board (a socket that the supervisor made) behind an epoll instance of the station's
  * own, which remembers each ring for it even where several stations share the bell. When it rings
  * the station looks which of its requests have had their turn. It is there only while somebody
  * waits. A second is the longest that anybody sleeps, so a ring that was lost with its ringer costs
@@ -19,6 +19,7 @@
 #include <muster/str.h>
 #include <server/exchange.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { SLEEP_MAX_MS = 1000 };
@@ -47,9 +48,13 @@ static bool is_closed(struct mu_pool *p)
 static void on_ring(struct mu_io *io, unsigned events)
 {
     struct epoll_event ev;
+    char rings[256];
 
     (void)events;
     (void)epoll_wait(io->fd, &ev, 1, 0);
+    /* Before the look: who rings behind it is heard once more. Others who hear this bell have been
+     * told of these rings already, each by its own epoll instance. */
+    (void)!recv(mu_keeper.bells[station.bell], rings, sizeof(rings), MSG_DONTWAIT);
     MU_LIST_FOR(at, &station.waiters) {
         struct waiter *w = MU_CONTAINER_OF(at, struct waiter, link);
 
@@ -123,9 +128,7 @@ static enum mu_rc gone(struct mu_pool *p, struct mu_req *r)
 
 static void poke(void)
 {
-    static const uint64_t one = 1;
-
-    (void)!write(mu_keeper.poke_fd, &one, sizeof(one));
+    (void)!send(mu_keeper.poker_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* A process that nothing was sent to. */

@@ -1,13 +1,20 @@
 """What a review of the parts that run applications found, each with the scenario that showed it."""
+import contextlib
 import os
 import pty
+import re
 import signal
+
+import pytest
 
 import applications
 import harness
 import rawclient
 from applications import TESTAPP
 from harness import wait_until
+
+
+FEW = 120
 
 
 def is_app(process):
@@ -99,3 +106,43 @@ def test_nobody_has_the_terminal_of_a_server_in_the_foreground(make):
         os.kill(pid, signal.SIGTERM)
         os.waitpid(pid, 0)
         os.close(terminal)
+
+
+def failed_starts(server):
+    return len(re.findall("MU1344|MU1353", server.error_log()))
+
+
+def open_files(process):
+    return os.listdir("/proc/%d/fd" % process.pid)
+
+
+@pytest.mark.skipif(harness.MPM != "event", reason="one child has many connections at once under event alone")
+def test_scripts_get_no_strange_descriptor_when_there_are_few(make):
+    """More scripts at once than there are descriptors for: each start that fails gives back what is its own, and nothing
+    that it shares with others (the /dev/null that scripts without a body read)."""
+    s = make('ScriptAlias "/cgi/" "{root}/cgi/"\n<Directory "{root}/cgi">\nRequire all granted\n</Directory>\n'
+             "StartServers 1\nServerLimit 1\nThreadsPerChild 64\nThreadLimit 64\nMaxRequestWorkers 64\nListenerThreads 1\n")
+    os.chmod(s.write("cgi/a", "#!/bin/sh\necho Content-Type: text/plain\necho\nreadlink /proc/$$/fd/0\n"), 0o755)
+    os.chmod(s.write("cgi/held", "#!/bin/sh\ncat >/dev/null\nwhile [ ! -e %s ]; do sleep 0.01; done\necho Content-Type: text/plain\necho\n"
+                     % s.path("go")), 0o755)
+    os.chmod(s.write("limited", "#!/bin/sh\nulimit -n %d\nexec %s \"$@\"\n" % (FEW, s.binary)), 0o755)
+    s.binary = s.path("limited")
+    s.start()
+    child = next(p for p in s.children() if p.status()["Name"] == "muster")
+    for free in (16, 20, 22, 24, 26, 28, 30):
+        clients, statuses = [], []
+        with contextlib.ExitStack() as stack:
+            while len(open_files(child)) < FEW - free:
+                clients.append(stack.enter_context(rawclient.Client(s)))
+                assert clients[-1].get("/cgi/a").answer().body == b"/dev/null\n"
+            refused = failed_starts(s)
+            for c in clients:
+                c.send("POST /cgi/held HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+            wait_until("there are too few descriptors", lambda n=refused: failed_starts(s) > n)
+            s.write("go", "")
+            statuses = [c.answer().status for c in clients]
+        os.unlink(s.path("go"))
+        assert 200 in statuses and 503 in statuses and not set(statuses) - {200, 503}
+        wait_until("they are closed", lambda: len(open_files(child)) < FEW - 30)
+        assert [s.get("/cgi/a").body for _ in range(3)] == [b"/dev/null\n"] * 3
+    assert "MU1344" in s.error_log()  # also before there were pipes

@@ -6,6 +6,7 @@ takes longer shows that it was kept.
 """
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -202,18 +203,20 @@ def test_first_come_first_served(site, kind):
     s.ask("busy0", **{"await": s.gate})
     wait_until("the process is busy", lambda: s.ran("busy") == ["busy0"])
     for i in range(12):
-        before = queued(s.server)
+        before = pool_state(s.server, "Queue")
         s.ask("n%02d" % i)
-        wait_until("it waits", lambda: queued(s.server) == before + 1)
+        wait_until("it waits", lambda n=before: pool_state(s.server, "Queue") == n + 1)
     s.open_gate()
     assert [c.answer().status for c in s.clients] == [200] * 13
     assert s.ran("n") == ["n%02d" % i for i in range(12)]
 
 
-def queued(server):
-    """How many wait for a process, as the status page says it."""
-    text = server.get("/status?auto").body.decode()
-    return sum(int(line.rpartition(":")[2]) for line in text.splitlines() if line.startswith("Pool") and "Queue:" in line)
+def pool_state(server, key):
+    """Idle, Busy, Queue … of the pool, as the status page says it; -1 while no web child can say it."""
+    found = None
+    with contextlib.suppress(OSError):
+        found = re.search(r"^Pool\.\w+\.%s: (\d+)$" % key, server.get("/status?auto").body.decode(), re.M)
+    return int(found[1]) if found else -1
 
 
 @pytest.mark.parametrize("kind", ["testapp", "pool"])
@@ -223,8 +226,8 @@ def test_who_hangs_up_is_never_executed(site, kind):
     s.occupy()
     for i in range(10):
         s.ask("gone%d" % i)
-    # The queue is full now: one more is told so.
-    wait_until("the queue is full", lambda: s.ask("over").answer().status == 503 or s.clients.pop().s.close())
+    wait_until("the queue is full", lambda: pool_state(s.server, "Queue") == 10)
+    assert s.ask("over").answer().status == 503
     for c in s.clients[PROCESSES:PROCESSES + 10]:
         c.s.close()
     arrivals = Arrivals()
@@ -331,12 +334,15 @@ def test_a_web_child_that_dies_holds_nothing_back(site):
     s.occupy()
     for i in range(8):
         s.ask("waits%d" % i)
-    wait_until("the queue is full", lambda: s.ask("over").answer().status == 503 or s.clients.pop().s.close())
+    wait_until("the queue is full", lambda: pool_state(s.server, "Queue") == 8)
+    assert s.ask("over").answer().status == 503
     web = [p.pid for p in s.server.children() if p.pid not in pool_pids(s.server, "testapp") and serves(p.pid)]
     for pid in web:
         os.kill(pid, signal.SIGKILL)
     wait_until("they are gone", lambda: not any(Process(pid).is_alive() for pid in web))
     s.open_gate()
+    wait_until("all processes are free", lambda: pool_state(s.server, "Idle") == PROCESSES)
+    assert pool_state(s.server, "Queue") == 0
     arrivals = Arrivals()
     for i in range(PROCESSES + 8):
         arrivals.expect(i, s.ask("after%d" % i))

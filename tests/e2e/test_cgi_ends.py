@@ -13,24 +13,32 @@ import harness
 from cgiscripts import is_alive
 from harness import wait_until
 
-# Notes its pid and TERM, and ends by it only if `$1` says so; a child of its own is in its process group.
+# Notes its pid and TERM; a child of its own is in its process group.
 ENDS = """
+signal.signal(signal.SIGTERM, signal.%s)
+child = os.fork()
+if child == 0:
+    gate("never")
+    os._exit(0)
 def told(*_):
     note("term %%d" %% os.getpid())
     %s
 signal.signal(signal.SIGTERM, told)
-child = os.fork()
-if child == 0:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    gate("never")
-    os._exit(0)
 %s
 note("runs %%d %%d" %% (os.getpid(), child))
 while True:
     gate("never")
 """
-OBEYS, IGNORES = "os._exit(0)", "pass"
 HEAD = 'head(); out("first\\n")'
+
+
+def obeys(more=""):
+    return ENDS % ("SIG_DFL", "os._exit(0)", more)
+
+
+def ignores(more=""):
+    """Neither it nor its child ends by TERM."""
+    return ENDS % ("SIG_IGN", "pass", more)
 
 
 def running(s, count=1):
@@ -55,7 +63,7 @@ def test_the_client_goes_away(cgi, when):
     """The script, which waits for nothing of the client's, and its child get TERM."""
     s = cgi()
     s.gate("never")
-    s.python("ends", ENDS % (OBEYS, HEAD if when in ("in the answer", "with half of it unread") else ""))
+    s.python("ends", obeys(HEAD if when in ("in the answer", "with half of it unread") else ""))
     if when == "in the body":
         c = s.ask("/cgi/ends", "Content-Length: 100000\r\n", "POST").send(b"x" * 1000)
     else:
@@ -89,7 +97,7 @@ def test_who_ignores_term_is_killed(cgi):
     """TERM comes first, and is noted; then both are gone, though neither the script nor its child has obeyed."""
     s = cgi()
     s.gate("never")
-    s.python("stays", ENDS.replace("SIG_DFL", "SIG_IGN") % (IGNORES, HEAD))
+    s.python("stays", ignores(HEAD))
     clients = [s.ask("/cgi/stays") for _ in range(3)]
     pids = running(s, 3)
     for c in clients:
@@ -120,7 +128,7 @@ def test_a_script_that_says_nothing_is_ended(cgi):
     """504 while it still stands there; then TERM; its place in the log says what to change."""
     s = cgi("CGIScriptTimeout 1\nTimeOut 60\n")
     s.gate("never")
-    s.python("silent", 'os.write(2, b"still busy\\n")\n' + ENDS % (OBEYS, ""))
+    s.python("silent", 'os.write(2, b"still busy\\n")\n' + obeys())
     answer = s.ask("/cgi/silent").answer()
     assert answer.status == 504
     script, child = running(s)[0]
@@ -134,7 +142,7 @@ def test_a_script_that_stops_in_its_answer_is_ended(cgi):
     """What it wrote is there, the answer does not look complete, and the script gets TERM."""
     s = cgi("CGIScriptTimeout 1\nTimeOut 60\n")
     s.gate("never")
-    s.python("stops", ENDS % (OBEYS, HEAD))
+    s.python("stops", obeys(HEAD))
     c = s.ask("/cgi/stops")
     assert c.head().status == 200 and c.chunk() == b"first\n"
     script = running(s)[0][0]
@@ -144,10 +152,16 @@ def test_a_script_that_stops_in_its_answer_is_ended(cgi):
 
 def test_the_timeout_is_between_two_signs_of_life(cgi):
     """A script that takes longer in all, but never in one go, is left alone; one that reads its body slowly as well."""
-    s = cgi("TimeOut 60\nCGIScriptTimeout 3\n")
-    s.sh("steady", 'head; for i in 1 2 3 4 5; do echo "line $i"; sleep 0.8; done\n')
-    s.sh("short", 'sleep 60\n')
-    assert s.get("/cgi/steady").body == b"".join(b"line %d\n" % i for i in range(1, 6))
+    s = cgi("TimeOut 60\nCGIScriptTimeout 2\n")
+    s.sh("writes", 'head; for i in 1 2 3; do echo "line $i"; sleep 0.9; done\n')
+    s.sh("reads", "head; cat\n")
+    writes = s.ask("/cgi/writes")
+    reads = s.ask("/cgi/reads", "Content-Length: 3\r\n", "POST")
+    assert writes.head().status == 200
+    for i in (1, 2, 3):
+        assert writes.chunk() == b"line %d\n" % i
+        reads.send(b"x")
+    assert writes.chunk() == b"" and reads.answer().body == b"xxx"
 
 
 def test_a_timeout_of_its_own_for_a_location(cgi):
@@ -170,7 +184,7 @@ def test_a_helper_that_is_killed_is_replaced(cgi):
     s.gate("never")
     s.sh("quick", "head; echo quick\n")
     assert helpers(s) == []  # none without need
-    s.python("ends", ENDS % (OBEYS, ""))
+    s.python("ends", obeys())
     c = s.ask("/cgi/ends")
     script = running(s)[0][0]
     for round_ in range(2):
@@ -232,7 +246,7 @@ def test_a_script_cannot_hurt_the_helper(cgi):
 def test_a_web_child_that_dies_takes_its_scripts_with_it(cgi):
     s = cgi()
     s.gate("never")
-    s.python("ends", ENDS % (OBEYS, ""))
+    s.python("ends", obeys())
     s.sh("quick", "head; echo quick\n")
     c = s.ask("/cgi/ends")
     script, child = running(s)[0]
@@ -263,7 +277,7 @@ def test_nothing_is_left_when_the_server_stops(cgi):
     """Not even a script that obeys no TERM, nor its child."""
     s = cgi()
     s.gate("never")
-    s.python("stays", ENDS.replace("SIG_DFL", "SIG_IGN") % (IGNORES, HEAD))
+    s.python("stays", ignores(HEAD))
     clients = [s.ask("/cgi/stays") for _ in range(2)]
     pids = running(s, 2)
     s.server.stop()

@@ -129,6 +129,15 @@ def test_ten_megabytes_while_its_stdin_is_still_arriving(cgi, framing):
     assert not s.notes("E")
 
 
+def test_who_waits_for_100_continue_is_told_before_the_script_begins(cgi):
+    s = cgi()
+    s.python("nph-body", LOOK + 'out("HTTP/1.1 200 OK\\r\\n\\r\\n%d %s\\n" % rest())\n')
+    c = s.ask("/cgi/nph-body", "Content-Length: 4\r\nExpect: 100-continue\r\n", "POST")
+    assert c.head().status == 100
+    assert c.send("body").rest() == b"HTTP/1.1 200 OK\r\n\r\n4 %08x\n" % zlib.crc32(b"body")
+    assert s.notes() == [handed_over(c)]
+
+
 def test_a_slow_client_of_a_large_answer(cgi):
     """The server waits for nothing meanwhile, and the script is held back by the socket itself."""
     s = cgi()

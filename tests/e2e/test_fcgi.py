@@ -1,6 +1,5 @@
 """The FastCGI client: how a backend is named, what is said about it, and what becomes of connections to it."""
 import contextlib
-import select
 import threading
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 import applications
 from applications import query
 from fcgi_backend import HEAD, MPM, ONE_CHILD, STDERR, STDOUT, Backend, log_lines, logged, record, reply
+from harness import wait_until
 from rawclient import Client
 
 KINDS = ("tcp", "tcp6", "unix")
@@ -185,6 +185,22 @@ def test_a_connection_is_kept(serve, beside):
         assert c.rest() == []  # the server's end is the end of what it kept
 
 
+def test_kept_connections_are_not_mixed_up(serve, beside):
+    """Each request is at the backend that is meant, also where one worker speaks of several sockets."""
+    kept = [beside(Backend(kind)) for kind in ("tcp", "tcp", "unix", "unix")]
+    s = serve("".join('<Location "/%d">\nSetHandler "proxy:%s"\n</Location>\n' % (i, b.url) for i, b in enumerate(kept)) +
+              "".join('<Proxy "%s">\nProxySet enablereuse=on\n</Proxy>\n' % url for url in (kept[0].url, kept[1].url, "fcgi://localhost")))
+    talks = [None] * 4
+    with Client(s) as client:
+        for i in (0, 1, 2, 3, 3, 1, 2, 0):
+            client.get("/%d" % i)
+            talks[i] = talks[i] or kept[i].accept()
+            assert talks[i].request()["REQUEST_URI"] == "/%d" % i and talks[i].keeps
+            talks[i].answer("from %d" % i)
+            assert client.answer().body == b"from %d" % i
+    assert all(b.is_idle() for b in kept)
+
+
 def test_a_backend_that_closes_is_believed(serve, beside):
     """KEEP_CONN is a wish: who ends the connection after the answer gets the next request on a new one."""
     b = beside(Backend())
@@ -209,8 +225,7 @@ def test_no_more_than_max_are_kept(serve, beside):
             client.get("/app/%d" % round_)
         asked = []
         for _ in clients:
-            # Over a kept connection or a new one.
-            c = next((c for c in b.conversations if c not in asked and readable(c)), None) or b.accept()
+            c = wait_until("a request comes", lambda: whoever_asks(b, asked))  # noqa: B023
             c.request()
             asked.append(c)
         assert len(set(asked)) == 5
@@ -223,9 +238,10 @@ def test_no_more_than_max_are_kept(serve, beside):
         client.s.close()
 
 
-def readable(c):
-    """Is a request there?"""
-    return c.is_open() and bool(select.select([c.s], [], [], 0.2)[0])
+def whoever_asks(b, asked):
+    """A connection with a request, kept or new; None when there is none now."""
+    found = next((c for c in b.conversations if c not in asked and c.is_readable() and c.is_open()), None)
+    return found or (None if b.is_idle() else b.accept())
 
 
 def test_a_kept_connection_is_kept_for_a_while(serve, beside):

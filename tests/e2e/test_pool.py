@@ -299,13 +299,6 @@ def test_proxy_pass(pools):
     assert answer.status == 200 and answer.body.split()[0] == b"100000"
 
 
-def test_a_pool_that_is_not_there(make):
-    server = make(STATUS + 'ProxyPass "/wiki/" "pool:none"\n')
-    server.start()
-    assert server.get("/wiki/x").status == 500
-    assert "there is no <ApplicationPool none>" in server.error_log()
-
-
 def test_body_and_answer_as_they_come(pools):
     """StreamRequests and FlushPackets: a process reads while the client writes, and the client while the process does."""
     p = pools(*static(1, "StreamRequests On", "FlushPackets On")).start()

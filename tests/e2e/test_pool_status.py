@@ -87,6 +87,7 @@ ERRORS = [
     ("<ApplicationPool a>\nMaxChilden 4\n</ApplicationPool>", "the nearest one is 'MaxChildren'"),
     ("<ApplicationPool a>\nServerName x\n</ApplicationPool>", "is no directive of <ApplicationPool>"),
     ('<Location "/x">\nSetHandler "pool:none"\n</Location>', "there is no <ApplicationPool none>"),
+    ('ProxyPass "/x" "pool:none"', "there is no <ApplicationPool none>"),
     ('<Directory "{root}/htdocs">\n<Files "*.x">\nSetHandler pool:none\n</Files>\n</Directory>',
      "there is no <ApplicationPool none>"),
     ('<VirtualHost *:1>\n<Location "/x">\nSetHandler pool:none\n</Location>\n</VirtualHost>',

@@ -274,9 +274,11 @@ static void test_client_redirect(void **state)
     assert_string_equal(str(site->a.r->content_type), "text/html; charset=iso-8859-1");
     assert_int_equal(reply(GET, "Location: foo/bar\n\n")->status, 302);
     assert_string_equal(field("Location"), "foo/bar");
-    reply(GET, "Location: http://a.test/\nLocation: http://b.test/\nStatus: 200\n\nx");
+    reply(GET, "Location: http://b.test/\nLocation: http://b.test/\nStatus: 200\n\nx");
     assert_int_equal(site->a.status, 302);
     assert_string_equal(field("Location"), "http://b.test/");
+    assert_int_equal(reply(GET, "Location: http://a.test/\nLocation: http://b.test/\n\n")->status,
+                     500);
     assert_int_equal(reply(GET, "Location:\n\nbody")->status, 200);
     assert_string_equal(text(), "body");
 }

@@ -99,18 +99,19 @@ static void test_status(void **state)
     }
 }
 
-/* The last one counts; lengths must agree. */
+/* The last one counts; lengths and Locations must agree. */
 static void test_twice(void **state)
 {
     (void)state;
     assert_int_equal(parse("Status: abc\nStatus: 201 a\nStatus: 202 b\nContent-Type: a/b\n"
-                           "Content-Type: c/d\nLocation: /a\nLocation: /b\n\n"),
+                           "Content-Type: c/d\nLocation: /b\nLocation: /b\n\n"),
                      MU_OK);
     assert_int_equal(p.head.status, 202);
     assert_false(p.head.is_status_bad);
     expect(p.head.reason, "b");
     expect(p.head.type, "c/d");
     expect(p.head.location, "/b");
+    assert_int_equal(parse("Location: /a\nLocation: /b\n\n"), MU_BAD); /* RFC 3875 section 6.3.2 */
     assert_int_equal(parse("Status: 201\nStatus: 1\n\n"), MU_OK);
     assert_true(p.head.is_status_bad);
     assert_int_equal(p.head.status, MU_STATUS_NONE);

@@ -229,9 +229,9 @@ static void dies_behind_its_grant(void **state)
     (void)state;
     assert_int_equal(mu_board_claim(b, c3, &x), MU_OK);
     assert_int_equal(mu_board_enqueue(b, a, 10, 0, &t), MU_OK);
-    mu_board_bells(NULL);
+    mu_board_ringers(NULL);
     assert_int_equal(mu_board_release(b, c3, &x, MU_SLOT_IDLE), MU_SLOT_IDLE);
-    mu_board_bells(test_bells);
+    mu_board_ringers(test_ringers);
     assert_int_equal(test_rung(1), 0);
     mu_board_sweep(b, C);
     assert_true(test_rung(1) > 0);

@@ -3,8 +3,9 @@
 #include "pool_fake.h"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 
-static int all[16 + MU_POOL_BELLS], n_all;
+static int all[16 + 2 * MU_POOL_BELLS], n_all;
 
 static int keep(int fd)
 {
@@ -34,8 +35,11 @@ static void make_keeper(void)
     mu_keeper.dir = strdup("/run/a folder");
     mu_keeper.dir_fd = keep(open("/", O_PATH | O_CLOEXEC));
     mu_keeper.poke_fd = keep(eventfd(0, EFD_CLOEXEC));
-    for (size_t i = 0; i < MU_POOL_BELLS; i++)
+    mu_keeper.poker_fd = keep(eventfd(0, EFD_CLOEXEC));
+    for (size_t i = 0; i < MU_POOL_BELLS; i++) {
         mu_keeper.bells[i] = keep(eventfd(0, EFD_CLOEXEC));
+        mu_keeper.ringers[i] = keep(eventfd(0, EFD_CLOEXEC));
+    }
     blog = fake_pool("blog");
     wiki = fake_pool("wiki");
     (void)keep(blog->board_fd);
@@ -83,8 +87,8 @@ static void end_all(void)
 {
     for (int i = 0; i < n_all; i++)
         close(all[i]);
-    mu_keeper.dir_fd = mu_keeper.poke_fd = -1;
-    mu_board_bells(NULL);
+    mu_keeper.dir_fd = mu_keeper.poke_fd = mu_keeper.poker_fd = -1;
+    mu_board_ringers(NULL);
 }
 
 static void there_and_back(void **state)
