@@ -204,8 +204,9 @@ def test_request_timeout_ends_a_stuck_process(pools):
     assert p.text(text="fine") == "fine"
 
 
-def test_slow_requests_are_written_down(pools):
-    p = pools(*static(1, "SlowRequestTimeout 100ms", "SlowRequestLog logs/slow.log")).start()
+@pytest.mark.parametrize("log", ["logs/slow.log", '"|$exec cat >> {root}/logs/slow.log"'])
+def test_slow_requests_are_written_down(pools, log):
+    p = pools(*static(1, "SlowRequestTimeout 100ms", "SlowRequestLog " + log)).start()
     c = p.ask(mark="slow", **{"await": p.gate})
     slow = p.server.path("logs/slow.log")
     wait_until("it is written down", lambda: os.path.exists(slow) and open(slow).read())
@@ -213,6 +214,7 @@ def test_slow_requests_are_written_down(pools):
     p.open_gate()
     assert c.answer().status == 200
     assert p.text(text="quick") == "quick"
+    p.server.graceful()  # which opens it again
     text = open(slow).read()
     assert text.count("pool app pid") == 1
     assert re.match(r"\[[^]]+\] pool app pid %d 0\.\d+ s client 127\.0\.0\.1 \"GET /app\?mark=slow&await" % pid, text)
