@@ -238,7 +238,7 @@ void mu_client_watch(struct mu_req *r, struct mu_wake *w)
 bool mu_client_is_sending(struct mu_req *r)
 {
     (void)r;
-    return true;
+    return !now->is_silent;
 }
 
 enum mu_rc mu_client_ask(struct mu_req *r)
@@ -355,8 +355,10 @@ static void step_client(const struct step *s)
         mu_fiber_cancel(now->hero);
     } else if (s->op == STEP_WAIT) {
         assert_int_equal(mu_wait(&it, 1, MU_NEVER), MU_OK);
-    } else if (now->watch) {
-        mu_wake_raise(now->watch);
+    } else {
+        now->is_silent = true;
+        if (now->watch)
+            mu_wake_raise(now->watch);
     }
 }
 

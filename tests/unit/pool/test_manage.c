@@ -60,66 +60,66 @@ static struct mu_spare_plan plan_of(struct mu_pool *p, const char *processes, un
     return plan;
 }
 
+static const struct {
+    int line, manager;
+    const char *processes;
+    unsigned waiting, wanted;
+    bool is_tick;
+    unsigned start;
+    int stop;
+    bool is_at_limit;
+} plans[] = {
+    /* All of them, always. */
+    { __LINE__, MU_POOL_STATIC, "", 0, 0, false, 4, -1, false },
+    { __LINE__, MU_POOL_STATIC, "ib", 0, 0, false, 2, -1, false },
+    { __LINE__, MU_POOL_STATIC, "iiii", 0, 0, true, 0, -1, false },
+    { __LINE__, MU_POOL_STATIC, "bbbb", 3, 0, true, 0, -1, true },
+    { __LINE__, MU_POOL_STATIC, "iipl", 0, 0, false, 2, -1, false },
+    { __LINE__, MU_POOL_STATIC, "iiiooooL", 0, 0, false, 1, -1, false },
+    { __LINE__, MU_POOL_STATIC, "bibiib", 0, 0, true, 0, 4, false },
+    { __LINE__, MU_POOL_STATIC, "xxxx", 0, 0, true, 0, -1, false },
+    /* MinSpare 1, MaxSpare 2. */
+    { __LINE__, MU_POOL_DYNAMIC, "", 0, 0, false, 1, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "i", 0, 0, true, 0, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "s", 0, 0, true, 0, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "b", 0, 0, false, 1, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "r", 0, 0, false, 1, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "d", 0, 0, false, 1, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "ip", 0, 0, true, 0, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "b", 2, 0, false, 2, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "b", 500, 0, false, 3, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "bbbb", 1, 0, false, 0, -1, true },
+    { __LINE__, MU_POOL_DYNAMIC, "bii", 0, 0, true, 0, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "biii", 0, 0, false, 0, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "biii", 0, 0, true, 0, 3, false },
+    /* StartServers, or as many as before a reload. */
+    { __LINE__, MU_POOL_DYNAMIC, "", 0, 3, false, 3, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "ioo", 0, 3, false, 2, -1, false },
+    { __LINE__, MU_POOL_DYNAMIC, "iii", 0, 3, true, 0, 2, false },
+    /* None, until somebody waits; idle ones end by their own time alone. */
+    { __LINE__, MU_POOL_ONDEMAND, "", 0, 0, true, 0, -1, false },
+    { __LINE__, MU_POOL_ONDEMAND, "", 1, 0, false, 1, -1, false },
+    { __LINE__, MU_POOL_ONDEMAND, "b", 2, 0, false, 2, -1, false },
+    { __LINE__, MU_POOL_ONDEMAND, "bs", 2, 0, false, 1, -1, false },
+    { __LINE__, MU_POOL_ONDEMAND, "s", 1, 0, true, 0, -1, false },
+    { __LINE__, MU_POOL_ONDEMAND, "bb", 9, 0, false, 2, -1, false },
+    { __LINE__, MU_POOL_ONDEMAND, "bbbb", 9, 0, false, 0, -1, true },
+    { __LINE__, MU_POOL_ONDEMAND, "iiii", 0, 0, true, 0, -1, false },
+};
+
 static void table(void **state)
 {
-    static const struct {
-        int line, manager;
-        const char *processes;
-        unsigned waiting, wanted;
-        bool is_tick;
-        unsigned start;
-        int stop;
-        bool is_at_limit;
-    } rows[] = {
-        /* All of them, always. */
-        { __LINE__, MU_POOL_STATIC, "", 0, 0, false, 4, -1, false },
-        { __LINE__, MU_POOL_STATIC, "ib", 0, 0, false, 2, -1, false },
-        { __LINE__, MU_POOL_STATIC, "iiii", 0, 0, true, 0, -1, false },
-        { __LINE__, MU_POOL_STATIC, "bbbb", 3, 0, true, 0, -1, true },
-        { __LINE__, MU_POOL_STATIC, "iipl", 0, 0, false, 2, -1, false },
-        { __LINE__, MU_POOL_STATIC, "iiiooooL", 0, 0, false, 1, -1, false },
-        { __LINE__, MU_POOL_STATIC, "bibiib", 0, 0, true, 0, 4, false },
-        { __LINE__, MU_POOL_STATIC, "xxxx", 0, 0, true, 0, -1, false },
-        /* MinSpare 1, MaxSpare 2. */
-        { __LINE__, MU_POOL_DYNAMIC, "", 0, 0, false, 1, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "i", 0, 0, true, 0, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "s", 0, 0, true, 0, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "b", 0, 0, false, 1, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "r", 0, 0, false, 1, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "d", 0, 0, false, 1, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "ip", 0, 0, true, 0, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "b", 2, 0, false, 2, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "b", 500, 0, false, 3, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "bbbb", 1, 0, false, 0, -1, true },
-        { __LINE__, MU_POOL_DYNAMIC, "bii", 0, 0, true, 0, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "biii", 0, 0, false, 0, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "biii", 0, 0, true, 0, 3, false },
-        /* StartServers, or as many as before a reload. */
-        { __LINE__, MU_POOL_DYNAMIC, "", 0, 3, false, 3, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "ioo", 0, 3, false, 2, -1, false },
-        { __LINE__, MU_POOL_DYNAMIC, "iii", 0, 3, true, 0, 2, false },
-        /* None, until somebody waits; idle ones end by their own time alone. */
-        { __LINE__, MU_POOL_ONDEMAND, "", 0, 0, true, 0, -1, false },
-        { __LINE__, MU_POOL_ONDEMAND, "", 1, 0, false, 1, -1, false },
-        { __LINE__, MU_POOL_ONDEMAND, "b", 2, 0, false, 2, -1, false },
-        { __LINE__, MU_POOL_ONDEMAND, "bs", 2, 0, false, 1, -1, false },
-        { __LINE__, MU_POOL_ONDEMAND, "s", 1, 0, true, 0, -1, false },
-        { __LINE__, MU_POOL_ONDEMAND, "bb", 9, 0, false, 2, -1, false },
-        { __LINE__, MU_POOL_ONDEMAND, "bbbb", 9, 0, false, 0, -1, true },
-        { __LINE__, MU_POOL_ONDEMAND, "iiii", 0, 0, true, 0, -1, false },
-    };
-
     (void)state;
-    for (size_t i = 0; i < MU_ARRAY_LEN(rows); i++) {
+    for (size_t i = 0; i < MU_ARRAY_LEN(plans); i++) {
         struct mu_pool *p = fake_pool("t");
         struct mu_spare_plan plan;
 
-        fake_conf.manager = rows[i].manager;
-        p->wanted = rows[i].wanted;
-        plan = plan_of(p, rows[i].processes, rows[i].waiting, rows[i].is_tick);
-        if (plan.start != rows[i].start || plan.stop != rows[i].stop ||
-            plan.is_at_limit != rows[i].is_at_limit)
-            fail_msg("line %d: start %u, stop %d, limit %d", rows[i].line, plan.start,
+        fake_conf.manager = plans[i].manager;
+        p->wanted = plans[i].wanted;
+        plan = plan_of(p, plans[i].processes, plans[i].waiting, plans[i].is_tick);
+        if (plan.start != plans[i].start || plan.stop != plans[i].stop ||
+            plan.is_at_limit != plans[i].is_at_limit)
+            fail_msg("line %d: start %u, stop %d, limit %d", plans[i].line, plan.start,
                      (int)plan.stop, plan.is_at_limit);
         fake_pool_end(p);
     }
