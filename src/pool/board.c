@@ -36,6 +36,7 @@ static_assert(SLOT_BITS + GRANT_COUNTER_BITS == 34, "and for the end of its coun
 static_assert(MU_POOL_BELLS == 64, "a ticket has six bits for its bell");
 
 static const int *ringers;
+static _Thread_local bool (*own_waiters)(const struct mu_board *b, const struct mu_ticket *t);
 
 /* ---- the memory ---- */
 
@@ -85,6 +86,11 @@ void mu_board_unmap(struct mu_board *b)
 void mu_board_ringers(const int *fds)
 {
     ringers = fds;
+}
+
+void mu_board_own_waiters(bool (*wake)(const struct mu_board *b, const struct mu_ticket *t))
+{
+    own_waiters = wake;
 }
 
 /* ---- words ---- */
@@ -149,6 +155,13 @@ static void ring(uint64_t ticket)
      * bell that is full has rung for whoever has not looked yet. */
     if (ringers)
         (void)!send(ringers[ticket >> (2 + PID_BITS) & 63], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Who waits in this very thread needs no bell. */
+static void tell(const struct mu_board *b, const struct mu_ticket *t)
+{
+    if (!own_waiters || !own_waiters(b, t))
+        ring(t->word);
 }
 
 static uint32_t at_most(const _Atomic uint32_t *v, uint32_t limit)
@@ -244,7 +257,7 @@ void mu_board_match(struct mu_board *b, uint32_t pid)
         if (!step(&b->slot[s], idle, reserved))
             continue;
         if (step(&b->ticket[t], waiting, ticket_granted(waiting, s, reserved)))
-            ring(waiting);
+            tell(b, &(struct mu_ticket){ .at = t, .word = waiting });
         else /* it left, or somebody else granted it one */
             (void)step(&b->slot[s], reserved, slot_next(reserved, 0, MU_SLOT_IDLE));
     }

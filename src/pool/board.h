@@ -100,6 +100,11 @@ struct mu_board *mu_board_adopt(int fd);
 void mu_board_unmap(struct mu_board *b);
 /** The sockets that ring the bells (MU_POOL_BELLS of them), before anybody waits. Borrowed. */
 void mu_board_ringers(const int *fds);
+/**
+ * Who waits in the calling thread: `wake` wakes the owner of a ticket and returns true, or returns
+ * false when it is not one of this thread; then its bell is rung.
+ */
+void mu_board_own_waiters(bool (*wake)(const struct mu_board *b, const struct mu_ticket *t));
 
 /* ---- web children ---- */
 

@@ -36,8 +36,9 @@ struct waiter {
 static _Thread_local struct {
     struct mu_io io; /* the epoll instance */
     struct mu_list waiters;
-    bool is_open, has_bell;
+    uint32_t pid; /* 0: who_am_i() has not been asked */
     uint8_t bell;
+    bool is_open;
 } station;
 
 static bool is_closed(struct mu_pool *p)
@@ -63,14 +64,31 @@ static void on_ring(struct mu_io *io, unsigned events)
     }
 }
 
+/* A process was granted to a ticket by this thread itself. */
+static bool on_grant(const struct mu_board *b, const struct mu_ticket *t)
+{
+    MU_LIST_FOR(link, &station.waiters) {
+        struct waiter *w = MU_CONTAINER_OF(link, struct waiter, link);
+
+        if (w->pool->board == b && w->ticket.at == t->at && w->ticket.word == t->word) {
+            mu_wake_raise(&w->wake);
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct mu_board_who who_am_i(void)
 {
     static _Atomic uint32_t next;
 
-    if (!station.has_bell)
-        station.bell = (uint8_t)(((uint32_t)getpid() + atomic_fetch_add(&next, 1)) % MU_POOL_BELLS);
-    station.has_bell = true;
-    return (struct mu_board_who){ .pid = (uint32_t)getpid(), .bell = station.bell };
+    if (!station.pid) { /* once: no web child forks a web child */
+        station.pid = (uint32_t)getpid();
+        station.bell = (uint8_t)((station.pid + atomic_fetch_add(&next, 1)) % MU_POOL_BELLS);
+        mu_list_init(&station.waiters);
+        mu_board_own_waiters(on_grant);
+    }
+    return (struct mu_board_who){ .pid = station.pid, .bell = station.bell };
 }
 
 static bool open_station(void)
@@ -83,7 +101,6 @@ static bool open_station(void)
     fd = epoll_create1(EPOLL_CLOEXEC);
     if (fd < 0)
         return false;
-    mu_list_init(&station.waiters);
     if (epoll_ctl(fd, EPOLL_CTL_ADD, mu_keeper.bells[station.bell], &ev) != 0 ||
         mu_level_watch(mu_reactor_self(), &station.io, fd, on_ring) != MU_OK) {
         close(fd);
@@ -186,7 +203,8 @@ static enum mu_rc join(struct waiter *w, struct mu_req *r, int64_t deadline_ms, 
         x->client_ends = &w->wake;
         if (!mu_board_waits(w->pool->board, &w->ticket)) /* it was granted on the way */
             mu_wake_raise(&w->wake);
-        poke();
+        if (w->pool->conf->manager != MU_POOL_STATIC) /* which has all it can have */
+            poke();
         rc = wait_turn(w, x, deadline_ms, c);
         x->client_ends = NULL;
         mu_list_remove(&w->link);

@@ -18,8 +18,9 @@ FEW = 120
 
 
 def is_app(process):
-    with open("/proc/%d/cmdline" % process.pid, "rb") as f:
+    with contextlib.suppress(OSError), open("/proc/%d/cmdline" % process.pid, "rb") as f:
         return f.read().startswith(TESTAPP.encode())
+    return False  # it has ended
 
 
 def web_children(server):

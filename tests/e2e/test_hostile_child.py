@@ -1,4 +1,5 @@
 """What a web child in the wrong hands can do to the rest of the server: nothing but to end itself and its own requests."""
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -16,8 +17,9 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def is_app(process):
-    with open("/proc/%d/cmdline" % process.pid, "rb") as f:
+    with contextlib.suppress(OSError), open("/proc/%d/cmdline" % process.pid, "rb") as f:
         return f.read().startswith(TESTAPP.encode())
+    return False  # it has ended
 
 
 def web_children(server):
