@@ -12,7 +12,7 @@
 
 enum {
     PIECES = 8,   /* moved in one direction before the other has its turn */
-    ASK_MS = 250, /* from the end of what a client sends until it is asked whether it is there */
+    ASK_MS = 250, /* an application that answers sooner is not disturbed */
 };
 
 /* ---- to the application ---- */
@@ -312,15 +312,23 @@ static size_t watch_client(struct mu_talk *t, struct mu_wait_item *item)
     return 1;
 }
 
+/* A client that has finished sending is asked once whether it is there. */
+static void ask_client(struct mu_talk *t)
+{
+    t->ask_ms = 0;
+    if (t->awaits_body || t->has_client || mu_client_is_sending(t->r))
+        return;
+    t->has_asked = true;
+    t->client_rc = mu_client_ask(t->r);
+    if (t->client_rc != MU_OK)
+        t->end = MU_TALK_CLIENT;
+}
+
 /* Nothing has happened: what is due now? */
 static void time_passed(struct mu_talk *t)
 {
     if (t->ask_ms && t->ask_ms <= mu_now_ms()) {
-        t->has_asked = true;
-        t->ask_ms = 0;
-        t->client_rc = mu_client_ask(t->r);
-        if (t->client_rc != MU_OK)
-            t->end = MU_TALK_CLIENT;
+        ask_client(t);
     } else if (deadline(t) <= mu_now_ms()) {
         t->client_rc = MU_TIMEOUT;
         t->end = t->awaits_body ? MU_TALK_CLIENT : MU_TALK_LATE;
@@ -396,8 +404,7 @@ void mu_talk_run(struct mu_talk *t)
     t->heard_ms = mu_now_ms();
     mu_wake_init(&t->leaves);
     mu_client_watch(t->r, &t->leaves);
-    if (!mu_client_is_sending(t->r)) /* before there was anybody to be told */
-        mu_wake_raise(&t->leaves);
+    t->ask_ms = mu_deadline(ASK_MS); /* it may have finished before there was anybody to be told */
     while (t->end == MU_TALK_ON)
         turn(t);
     mu_client_watch(t->r, NULL);

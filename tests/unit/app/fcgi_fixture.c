@@ -238,7 +238,7 @@ void mu_client_watch(struct mu_req *r, struct mu_wake *w)
 bool mu_client_is_sending(struct mu_req *r)
 {
     (void)r;
-    return true;
+    return !now->is_silent;
 }
 
 enum mu_rc mu_client_ask(struct mu_req *r)
@@ -342,8 +342,27 @@ static void receive_client(struct app *a, struct mu_str words)
     close(fd);
 }
 
-/** What the application reads and says. */
-static void step_here(struct app *a, const struct step *s)
+/* What the client does. */
+static void step_client(const struct step *s)
+{
+    struct mu_wait_item it = { .wake = &now->was_asked };
+
+    if (s->op == STEP_FEED) {
+        mu_buf_add(&now->fed, s->data);
+        now->feed_has_ended = s->data.n == 0;
+        mu_wake_raise(&now->feed);
+    } else if (s->op == STEP_CANCEL) {
+        mu_fiber_cancel(now->hero);
+    } else if (s->op == STEP_WAIT) {
+        assert_int_equal(mu_wait(&it, 1, MU_NEVER), MU_OK);
+    } else {
+        now->is_silent = true;
+        if (now->watch)
+            mu_wake_raise(now->watch);
+    }
+}
+
+static void step(struct app *a, const struct step *s)
 {
     uint8_t record[24];
 
@@ -366,26 +385,9 @@ static void step_here(struct app *a, const struct step *s)
     case STEP_FINISH:
         say(a, record, mu_fcgi_end(record, 1, (uint32_t)s->n, MU_FCGI_COMPLETE));
         break;
-    case STEP_DONE:
-        say(a, record, mu_fcgi_client_done(record, 1, (uint16_t)s->n, s->data.n));
-        break;
     case STEP_CUT:
         shutdown(a->io.fd, SHUT_WR);
         break;
-    case STEP_SHUT:
-        shutdown(a->io.fd, SHUT_RD);
-        break;
-    default:
-        fail();
-    }
-}
-
-static void step(struct app *a, const struct step *s)
-{
-    struct mu_wait_item hangup = { .io = &a->io, .want = MU_HANGUP };
-    struct mu_wait_item asked = { .wake = &now->was_asked };
-
-    switch (s->op) {
     case STEP_DRAIN:
         while (hear(a))
             continue;
@@ -394,31 +396,26 @@ static void step(struct app *a, const struct step *s)
         (void)!mu_sleep(5);
         break;
     case STEP_STAY:
-        (void)!mu_wait(&hangup, 1, MU_NEVER);
+        (void)!mu_wait(&(struct mu_wait_item){ .io = &a->io, .want = MU_HANGUP }, 1, MU_NEVER);
         a->got_eof = true;
+        break;
+    case STEP_SHUT:
+        shutdown(a->io.fd, SHUT_RD);
         break;
     case STEP_CLIENT:
         receive_client(a, s->data);
         break;
+    case STEP_DONE:
+        say(a, record, mu_fcgi_client_done(record, 1, (uint16_t)s->n, s->data.n));
+        break;
     case STEP_FEED:
-        mu_buf_add(&now->fed, s->data);
-        now->feed_has_ended = s->data.n == 0;
-        mu_wake_raise(&now->feed);
-        break;
     case STEP_CANCEL:
-        mu_fiber_cancel(now->hero);
-        break;
     case STEP_SILENT:
-        if (now->watch)
-            mu_wake_raise(now->watch);
-        break;
     case STEP_WAIT:
-        assert_int_equal(mu_wait(&asked, 1, MU_NEVER), MU_OK);
+        step_client(s);
         break;
     case STEP_END:
         break;
-    default:
-        step_here(a, s);
     }
 }
 

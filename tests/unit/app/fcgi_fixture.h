@@ -99,6 +99,7 @@ struct scene {
 
     struct mu_wake *watch; /**< raised when the client has finished sending */
     struct mu_wake was_asked;
+    bool is_silent;
     enum mu_rc asks_give;
     int asked;
 

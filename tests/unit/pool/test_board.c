@@ -243,6 +243,39 @@ static void dies_behind_its_grant(void **state)
     test_board_end(b);
 }
 
+static struct mu_ticket of_this_thread;
+
+static bool is_mine(const struct mu_board *b, const struct mu_ticket *t)
+{
+    (void)b;
+    return t->at == of_this_thread.at && t->word == of_this_thread.word;
+}
+
+/* Who waits in the granter's own thread is told directly; all others by their bell, also one that
+ * has the place in the table which a ticket of this thread had before. */
+static void no_bell_for_ones_own(void **state)
+{
+    struct mu_board *b = board_of(1);
+    struct mu_claim x;
+    struct mu_ticket other;
+
+    (void)state;
+    mu_board_own_waiters(is_mine);
+    assert_int_equal(mu_board_claim(b, c3, &x), MU_OK);
+    assert_int_equal(mu_board_enqueue(b, a, 10, 0, &of_this_thread), MU_OK);
+    assert_int_equal(mu_board_release(b, c3, &x, MU_SLOT_IDLE), MU_SLOT_IDLE);
+    assert_int_equal(test_rung(1), 0);
+    assert_int_equal(mu_board_look(b, a, &of_this_thread, &x), MU_OK);
+    assert_int_equal(mu_board_enqueue(b, b2, 10, 0, &other), MU_OK);
+    assert_int_equal(other.at, of_this_thread.at);
+    assert_int_equal(mu_board_release(b, a, &x, MU_SLOT_IDLE), MU_SLOT_IDLE);
+    assert_true(test_rung(2) > 0);
+    assert_int_equal(mu_board_look(b, b2, &other, &x), MU_OK);
+    assert_int_equal(mu_board_release(b, b2, &x, MU_SLOT_IDLE), MU_SLOT_IDLE);
+    mu_board_own_waiters(NULL);
+    test_board_end(b);
+}
+
 /* The process ends between grant and answer: who was granted it keeps its place in the order. */
 static void the_process_dies_behind_the_grant(void **state)
 {
@@ -426,6 +459,7 @@ int main(void)
         cmocka_unit_test(dies_with_a_process),
         cmocka_unit_test(dies_before_it_takes_its_grant),
         cmocka_unit_test(dies_behind_its_grant),
+        cmocka_unit_test(no_bell_for_ones_own),
         cmocka_unit_test(the_process_dies_behind_the_grant),
         cmocka_unit_test(rubbish_is_no_harm),
         cmocka_unit_test(text),
