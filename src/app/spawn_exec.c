@@ -88,6 +88,7 @@ static _Noreturn void execute(const char *path, const struct mu_spawn_head *head
     sigset_t none;
 
     set_limits(head);
+    mu_descriptors_restore();
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     sigemptyset(&none);
     if (getppid() != helper)

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -279,4 +280,32 @@ enum mu_rc mu_sd_reloading(void)
 enum mu_rc mu_sd_stopping(void)
 {
     return mu_sd_notify("STOPPING=1");
+}
+
+#define GIVEN_DESCRIPTORS "MUSTER_DESCRIPTORS"
+
+void mu_descriptors_raise(void)
+{
+    struct rlimit l;
+    char text[24];
+
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur >= l.rlim_max)
+        return;
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)l.rlim_cur);
+    (void)setenv(GIVEN_DESCRIPTORS, text, 0);
+    l.rlim_cur = l.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &l);
+}
+
+void mu_descriptors_restore(void)
+{
+    const char *given = getenv(GIVEN_DESCRIPTORS);
+    struct rlimit l;
+    uint64_t n;
+
+    if (!given || !mu_str_u64(mu_str_c(given), &n) || getrlimit(RLIMIT_NOFILE, &l) != 0 ||
+        n >= l.rlim_cur)
+        return;
+    l.rlim_cur = (rlim_t)n;
+    (void)setrlimit(RLIMIT_NOFILE, &l);
 }

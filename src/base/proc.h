@@ -88,6 +88,14 @@ bool mu_capabilities_drop(void);
 /** Let the process dump core although it changed its user (CoreDumpDirectory). False with errno. */
 bool mu_allow_core_dumps(void);
 
+/**
+ * As many descriptors for this process as the administrator's hard limit gives. The limit it was
+ * started with is noted in the environment, where later images of the server find it.
+ */
+void mu_descriptors_raise(void);
+/** That limit again, for a program that is about to be run: many ask for no more than it says. */
+void mu_descriptors_restore(void);
+
 /** Create a directory and its parents with `mode`. Returns MU_OK also when it exists, or MU_EIO. */
 MU_NODISCARD
 enum mu_rc mu_mkdir_all(const char *path, mode_t mode);

@@ -17,7 +17,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -117,17 +116,6 @@ static char *find_exe(const struct mu_super_opts *opts, const char *cwd)
     return n > 0 ? strndup(self, (size_t)n) : NULL;
 }
 
-/* Idle connections cost a descriptor each: take what the administrator's hard limit gives. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit l;
-
-    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
-        l.rlim_cur = l.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &l);
-    }
-}
-
 static bool super_init(struct mu_super *s, const struct mu_super_opts *opts)
 {
     *s = (struct mu_super){
@@ -152,7 +140,7 @@ static bool super_init(struct mu_super *s, const struct mu_super_opts *opts)
         fprintf(stderr, "muster: cannot find the server's own binary: %s\n", strerror(errno));
         return false;
     }
-    raise_descriptor_limit();
+    mu_descriptors_raise(); /* idle connections cost one each */
     return true;
 }
 

@@ -1,6 +1,7 @@
 """CGI: how much a script may use, how many run at once, who waits for a place, and that a thousand of them cost no thread."""
 import contextlib
 import os
+import resource
 import select
 import threading
 
@@ -47,6 +48,20 @@ def test_limits_as_the_script_sees_them(cgi):
     assert soft["CPU"] == ["50", free["CPU"][1]] and soft["AS"][0] == soft["AS"][1] and soft["NPROC"] == free["NPROC"]
     assert free["CPU"] == ["-1", "-1"] and free["AS"] == ["-1", "-1"]
     assert limited["NOFILE"] == free["NOFILE"]
+
+
+def test_the_servers_own_need_of_descriptors_is_not_the_scripts(cgi):
+    """The server takes as many as it may; a script has the limit that the server was started with, after a restart as well."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1234, hard))
+    try:
+        s = cgi()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    s.python("limit", 'head()\nout("%d %d\\n" % resource.getrlimit(resource.RLIMIT_NOFILE))\n')
+    assert s.get("/cgi/limit").body == b"1234 %d\n" % hard
+    s.server.graceful()
+    assert s.get("/cgi/limit").body == b"1234 %d\n" % hard
 
 
 TRY = r"""
