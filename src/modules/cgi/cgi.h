@@ -52,8 +52,8 @@ struct cgi_run {
     uint32_t slot;
     bool has_slot, has_script;
     struct mu_script script;
-    bool has_exited;
-    int exit_status; /**< as of waitpid(2), once it has */
+    bool has_exited, is_lost; /**< lost: nobody will ever know how it ended */
+    int exit_status;          /**< as of waitpid(2), once it has and is not lost */
 
     struct mu_io in, out, err; /**< the server's ends of its pipes; fd -1: closed */
     int client_fd;             /**< lent; -1 */

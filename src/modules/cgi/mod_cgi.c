@@ -129,10 +129,10 @@ static void release(struct cgi_run *c, bool is_wanted)
     c->has_slot = false;
 }
 
-/* A script that was ended by a signal did not finish what it wrote. */
+/* A script that was ended by a signal did not finish what it wrote; without its helper it was. */
 static enum mu_rc how_ended(const struct cgi_run *c)
 {
-    return c->has_exited && WIFSIGNALED(c->exit_status) ? MU_GONE : MU_EOF;
+    return c->is_lost || (c->has_exited && WIFSIGNALED(c->exit_status)) ? MU_GONE : MU_EOF;
 }
 
 /* The answer goes out before what the script does behind it is awaited; but what is another request's

@@ -190,8 +190,7 @@ static void learn_exit(struct cgi_run *c)
         return;
     if (rc != MU_OK && c->end == CGI_ON)
         c->end = CGI_BROKEN;
-    if (rc != MU_OK)
-        c->exit_status = 0; /* nobody will know */
+    c->is_lost = rc != MU_OK;
     c->has_exited = true;
 }
 

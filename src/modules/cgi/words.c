@@ -117,7 +117,7 @@ void cgi_explain_end(const struct cgi_run *c)
 {
     int sig;
 
-    if (!c->has_exited)
+    if (!c->has_exited || c->is_lost)
         return;
     if (WIFEXITED(c->exit_status)) {
         if (WEXITSTATUS(c->exit_status))

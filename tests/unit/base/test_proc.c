@@ -11,6 +11,7 @@
 #include <linux/capability.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -285,6 +286,37 @@ static void test_identity_assume(void **state)
     mu_arena_destroy(a);
 }
 
+static int raise_and_restore(rlim_t soft)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0)
+        return 1;
+    l.rlim_cur = soft;
+    if (setrlimit(RLIMIT_NOFILE, &l) != 0)
+        return 2;
+    mu_descriptors_raise();
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur != l.rlim_max)
+        return 3;
+    mu_descriptors_raise(); /* as the next image of the server does */
+    mu_descriptors_restore();
+    return getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur == soft ? 0 : 4;
+}
+
+static void test_descriptor_limit(void **state)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0)
+        _exit(raise_and_restore(77));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_true(WIFEXITED(status));
+    mu_descriptors_restore(); /* nothing was noted: nothing changes */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_pidfile),
         cmocka_unit_test(test_mkdir_all),
         cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_descriptor_limit),
         cmocka_unit_test(test_sd_notify),
         cmocka_unit_test(test_identity_resolve),
         cmocka_unit_test(test_identity_assume),
