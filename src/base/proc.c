@@ -84,11 +84,14 @@ void mu_terminal_leave(void)
 
 void mu_signals_default(void)
 {
-    struct sigaction dfl = { .sa_handler = SIG_DFL };
+    /* The kernel's structure, all of it zero: SIG_DFL. libc's sigaction() would refuse the signals it keeps to itself,
+     * and whoever started the server may have ignored them. */
+    static const unsigned long dfl[4];
     sigset_t none;
 
     for (int sig = 1; sig < _NSIG; sig++)
-        sigaction(sig, &dfl, NULL); /* KILL, STOP and libc's own are refused, which is fine */
+        (void)syscall(SYS_rt_sigaction, sig, dfl, NULL,
+                      _NSIG / 8); /* KILL and STOP are refused, which is fine */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }

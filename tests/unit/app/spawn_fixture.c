@@ -1,6 +1,8 @@
 /* spawn_fixture: see spawn_test.h. */
 #include "spawn_test.h"
 
+#include <base/proc.h>
+
 enum { NOBODY = 65534 };
 
 struct helper_fixture helper = { -1, -1, 0 };
@@ -34,6 +36,7 @@ static int run(void)
     };
     struct mu_spawn_helper_opts o = { .fd = 3, .identity = geteuid() == 0 ? &nobody : NULL };
 
+    mu_signals_default(); /* as every child of the supervisor */
     if (dup2(helper.helper_fd, o.fd) != o.fd || close_range(4, ~0u, 0) != 0)
         return 99;
     return mu_spawn_helper(&o);
