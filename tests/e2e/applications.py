@@ -16,8 +16,7 @@ import urllib.parse
 import harness
 from harness import unprivileged, wait_until
 
-APPS = os.path.join(os.path.dirname(os.path.realpath(harness.MUSTER)), "tests", "e2e", "apps")
-TESTAPP = os.path.join(APPS, "testapp")
+TESTAPP = harness.program("tests", "e2e", "apps", "testapp")
 PHP_VERSION = "8.2"
 PHP_FPM = "/usr/sbin/php-fpm" + PHP_VERSION
 PHP_CGI = "/usr/bin/php-cgi" + PHP_VERSION

@@ -6,6 +6,7 @@
 A Server owns a folder of its own directly under /tmp (readable by the unprivileged user its children run as), which
 holds conf/, logs/ and htdocs/, and a session of its own, so that its processes are known and nobody else's are touched.
 """
+import atexit
 import contextlib
 import http.client
 import os
@@ -29,6 +30,22 @@ UP = "resuming normal operations"
 QUIET = ("emerg", "alert", "crit", "error", "warn")
 # The longest anything is waited for. Only a failing test gets there; sanitized servers are slow to start.
 PATIENCE = float(os.environ.get("MU_PATIENCE") or 60)
+
+
+def program(*names):
+    """Path of a program of the build tree, or of a copy of it where every user may run it: a tree below /root is closed to
+    those that applications run as."""
+    path = folder = os.path.join(os.path.dirname(os.path.realpath(MUSTER)), *names)
+    while folder != "/":
+        folder = os.path.dirname(folder)
+        if not os.stat(folder).st_mode & 0o001:
+            break
+    else:
+        return path
+    copies = tempfile.mkdtemp(prefix="muster-programs-")
+    atexit.register(shutil.rmtree, copies, True)
+    os.chmod(copies, 0o755)
+    return shutil.copy(path, copies)
 
 TEMPLATE = """\
 {load_mpm}

@@ -13,7 +13,7 @@ from fcgi_backend import logged
 from harness import unprivileged, wait_until
 from rawclient import Client
 
-SENDSELF = os.path.join(os.path.dirname(os.path.realpath(harness.MUSTER)), "examples", "fastcgi", "sendself")
+SENDSELF = harness.program("examples", "fastcgi", "sendself")
 LOGGED = 'LogFormat "%>s %B %U" short\nCustomLog "{root}/logs/access.log" short\n'
 
 

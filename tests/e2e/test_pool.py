@@ -328,7 +328,7 @@ def test_a_body_is_collected_first(pools):
     assert p.marked() == ["other", "slow"]
 
 
-SENDSELF = os.path.join(os.path.dirname(os.path.realpath(applications.harness.MUSTER)), "examples/fastcgi/sendself")
+SENDSELF = applications.harness.program("examples", "fastcgi", "sendself")
 
 
 @pytest.mark.parametrize("passes,who", [("On", "the application"), ("Off", "the server")])
