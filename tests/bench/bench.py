@@ -2,7 +2,8 @@
 """make bench: what a request costs, in CPU microseconds of the whole process tree, beside the servers people compare.
 
 One run starts every server, then measures in rounds: each round takes every workload and, within it, every server in
-turn, so that a slow minute of the machine strikes all alike; the figure is the median of the rounds. The server has
+turn, beginning with another one each time, so that a slow minute of the machine, or what the workload before has left
+to be done, strikes all alike; the figure is the median of the rounds. The server has
 core 0, the client (wrk, one thread) core 1. Before each measurement the same load runs for a moment to warm up.
 
 Environment: ROUNDS (7), SECONDS (2) of each measurement, ONLY (words; a workload or a server that holds one of them is
@@ -175,7 +176,9 @@ class Bench:
 
     def round(self, number):
         for workload in self.args.workloads:
-            for cls in self.selected(workload):
+            classes = list(self.selected(workload))
+            first = number % max(len(classes), 1)
+            for cls in classes[first:] + classes[:first]:
                 server = self.server(cls, workload)
                 sample, errors = measure(server, workload, self.args.seconds, 0 if self.args.smoke and number else 1)
                 self.samples.setdefault(workload.name, {}).setdefault(cls.title, []).append(sample)
