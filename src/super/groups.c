@@ -334,6 +334,10 @@ static bool is_stray(struct mu_groups *g, pid_t pid)
     for (size_t i = 0; i < g->strays_n; i++) {
         if (g->strays[i].pid == pid) {
             g->strays[i] = g->strays[--g->strays_n];
+            if (g->strays_n == 0) {
+                free(g->strays);
+                g->strays = NULL;
+            }
             return true;
         }
     }

@@ -228,6 +228,7 @@ static void the_living_keep_theirs(void **state)
 static void survives_being_mapped_again(void **state)
 {
     struct taker t = { .limits = { 1, 0 }, .patience_ms = 1 };
+    struct mu_spawn_slots *before = table;
     int fd, event_fd;
     uint32_t slot;
 
@@ -246,6 +247,7 @@ static void survives_being_mapped_again(void **state)
     assert_non_null(table);
     mu_spawn_slots_use(table);
     assert_int_equal(mu_script_slot_take(&t.limits, NULL, 0, &slot), MU_OK);
+    mu_spawn_slots_close(before);
 }
 
 int main(void)

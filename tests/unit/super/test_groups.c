@@ -263,6 +263,7 @@ static int adopting_image(int fd)
     CHECK(27, told == MU_STOP_GRACEFUL && !mu_groups_are_empty(&s));
     mu_groups_finish(&s);
     CHECK(28, mu_groups_are_empty(&s) && told == MU_STOP_NOW);
+    mu_buf_fini(&s.state);
     return 0;
 }
 
@@ -285,6 +286,7 @@ static int lacking_image(int fd)
     CHECK(33, fcntl(held, F_GETFD) < 0 && s.groups.strays_n == 1 && !mu_groups_are_empty(&s));
     mu_groups_finish(&s);
     CHECK(34, mu_groups_are_empty(&s) && kill(pid, 0) != 0);
+    mu_buf_fini(&s.state);
     return 0;
 }
 
