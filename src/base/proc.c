@@ -82,16 +82,26 @@ void mu_terminal_leave(void)
     }
 }
 
+/* One of those that libc keeps to itself, for threads: its own handler stays, but a program would inherit "ignored",
+ * and so whoever started the server may have left it. The kernel's structure begins with the handler. */
+static void signal_of_libc_default(int sig)
+{
+    static const unsigned long dfl[4]; /* SIG_DFL, no flags */
+    unsigned long now[4];
+
+    if (syscall(SYS_rt_sigaction, sig, NULL, now, _NSIG / 8) == 0 && now[0] == (uintptr_t)SIG_IGN)
+        (void)syscall(SYS_rt_sigaction, sig, dfl, NULL, _NSIG / 8);
+}
+
 void mu_signals_default(void)
 {
-    /* The kernel's structure, all of it zero: SIG_DFL. libc's sigaction() would refuse the signals it keeps to itself,
-     * and whoever started the server may have ignored them. */
-    static const unsigned long dfl[4];
+    struct sigaction dfl = { .sa_handler = SIG_DFL };
     sigset_t none;
 
-    for (int sig = 1; sig < _NSIG; sig++)
-        (void)syscall(SYS_rt_sigaction, sig, dfl, NULL,
-                      _NSIG / 8); /* KILL and STOP are refused, which is fine */
+    for (int sig = 1; sig < _NSIG; sig++) {
+        if (sigaction(sig, &dfl, NULL) != 0) /* KILL and STOP, and libc's own */
+            signal_of_libc_default(sig);
+    }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
