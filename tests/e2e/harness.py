@@ -32,15 +32,19 @@ QUIET = ("emerg", "alert", "crit", "error", "warn")
 PATIENCE = float(os.environ.get("MU_PATIENCE") or 60)
 
 
+def is_open_to_all(path):
+    """Can every user reach it? A tree below /root is closed to those that applications run as."""
+    while path != "/":
+        path = os.path.dirname(path)
+        if not os.stat(path).st_mode & 0o001:
+            return False
+    return True
+
+
 def program(*names):
-    """Path of a program of the build tree, or of a copy of it where every user may run it: a tree below /root is closed to
-    those that applications run as."""
-    path = folder = os.path.join(os.path.dirname(os.path.realpath(MUSTER)), *names)
-    while folder != "/":
-        folder = os.path.dirname(folder)
-        if not os.stat(folder).st_mode & 0o001:
-            break
-    else:
+    """Path of a program of the build tree, or of a copy of it where every user may run it."""
+    path = os.path.join(os.path.dirname(os.path.realpath(MUSTER)), *names)
+    if is_open_to_all(path):
         return path
     copies = tempfile.mkdtemp(prefix="muster-programs-")
     atexit.register(shutil.rmtree, copies, True)
