@@ -54,7 +54,9 @@ def test_it_answers_by_itself(serve, beside):
     for path, who in (("/own/x", "the application"), ("/by/x", "the server")):
         head = s.request("HEAD", path)
         assert (head.headers["X-Answered-By"], head.headers["Content-Length"], head.body) == (who, str(len(app.data)), b"")
-    assert access(s, 4) == ["200 %d /own/x" % len(app.data), "200 %d /by/x" % len(app.data), "200 0 /own/x", "200 0 /by/x"]
+    # A line comes when the application has closed its copy of the socket, which may be behind the next one's.
+    want = ["200 %d /own/x" % len(app.data), "200 %d /by/x" % len(app.data), "200 0 /own/x", "200 0 /by/x"]
+    assert sorted(access(s, 4)) == sorted(want)
 
 
 @pytest.mark.parametrize("fields,version,why", [
