@@ -95,7 +95,7 @@ def test_nobody_has_the_terminal_of_a_server_in_the_foreground(make):
         os.execv(s.binary, s.command("-DFOREGROUND"))
     s.pid = s.session = pid
     try:
-        wait_until("it serves", lambda: s._accepts(s.port) and len(s.children()) > 4)
+        wait_until("it serves", lambda: harness.UP in s.error_log() and s.error_log().count(" serves\n") == 4)
         assert s.get("/app?text=x").body == b"x"
         children = s.children()
         assert terminal_of(harness.Process(pid))[0]
