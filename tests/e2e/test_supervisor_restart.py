@@ -288,7 +288,8 @@ def test_a_child_started_during_a_rehearsal_has_nothing_of_it(make):
     fresh = wait_until("it is replaced", lambda: [p for p in child_pids(server) if p not in serving
                        and harness.Process(p).status()["Name"] == "muster"])
     wait_until("the replacement serves", lambda: server.get("/", port=first).status == 200)
-    assert not any(has_socket(p, number) for p in fresh)
+    # Between its fork and its first steps a child still has every descriptor of the supervisor.
+    wait_until("no replacement has the new socket", lambda: not any(has_socket(p, number) for p in fresh))
     server.write("go", "")
     wait_until("the restart is through", lambda: server._accepts(second) and server.get("/", port=second).status == 200)
 
