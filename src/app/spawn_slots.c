@@ -212,7 +212,7 @@ static uint32_t count_waiting(void)
     uint32_t n = 0;
 
     for (size_t i = 0; i < KIDS; i++)
-        n += atomic_load_explicit(&slots->t->kids[i].waiting, memory_order_relaxed);
+        n += atomic_load_explicit(&slots->t->kids[i].waiting, memory_order_seq_cst);
     return n;
 }
 
@@ -222,11 +222,28 @@ static void count_me(bool is_coming)
     uint32_t change = is_coming ? 1 : UINT32_MAX;
     struct kid *k = my_kid();
 
+    /* seq_cst: of two processes that come at once, one at least counts both */
     if (k)
-        atomic_fetch_add_explicit(&k->waiting, change, memory_order_relaxed);
+        atomic_fetch_add_explicit(&k->waiting, change, memory_order_seq_cst);
     /* seq_cst: whoever frees a slot afterwards sees that somebody waits, or the one who waits sees
      * the slot free */
     atomic_fetch_add_explicit(&slots->t->waiting, change, memory_order_seq_cst);
+}
+
+/*
+ * One more that waits, unless `longest` do. Other processes come at the same time: each counts itself
+ * first and looks second, so never are there too many; of some who step back for one another, the
+ * last finds room and tries again. Under the lock.
+ */
+static bool join_waiting(uint32_t longest)
+{
+    while (count_waiting() < longest) {
+        count_me(true);
+        if (count_waiting() <= longest)
+            return true;
+        count_me(false);
+    }
+    return false;
 }
 
 /* Who stands first looks for a place. Under the lock. */
@@ -250,14 +267,15 @@ static enum mu_rc enter_line(struct waiter *w, const struct mu_script_limits *l,
     mu_mutex_lock(&line_lock);
     if (mu_list_empty(&line) && take_free(l->most, slot))
         rc = MU_EOF;
-    else if (count_waiting() >= l->longest_queue)
+    else if (!join_waiting(l->longest_queue))
         rc = MU_LIMIT;
     else if ((w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
         rc = MU_NOMEM;
+    if (rc == MU_NOMEM)
+        count_me(false);
     if (rc == MU_OK) {
         w->was_first = w->is_told = mu_list_empty(&line);
         mu_list_append(&line, &w->link);
-        count_me(true);
     }
     mu_mutex_unlock(&line_lock);
     return rc;

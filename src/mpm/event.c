@@ -398,6 +398,15 @@ static void abort_all(void *arg)
     mu_conn_host_abort(&l->host);
 }
 
+/* To a listener that may be through with everything, and take its reactor with it. */
+static void tell(struct listener *l, struct mu_post *what)
+{
+    pthread_mutex_lock(&l->all->lock);
+    if (!l->has_ended)
+        mu_reactor_post(l->reactor, what);
+    pthread_mutex_unlock(&l->all->lock);
+}
+
 static void leave_all(struct events *e, enum mu_stop how)
 {
     bool is_first = e->stopping == MU_STOP_NONE;
@@ -410,10 +419,10 @@ static void leave_all(struct events *e, enum mu_stop how)
 
         if (is_first) {
             l->has_last_call = how == MU_STOP_GRACEFUL;
-            mu_reactor_post(l->reactor, &l->leave);
+            tell(l, &l->leave);
         }
         if (how == MU_STOP_NOW)
-            mu_reactor_post(l->reactor, &l->abort);
+            tell(l, &l->abort);
     }
 }
 
