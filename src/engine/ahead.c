@@ -9,6 +9,7 @@
  * Whoever is given the socket by others finds it as if all this had not been (mu_ahead_share).
  */
 #include <engine/ahead.h>
+#include <engine/sys.h>
 #include <muster/clock.h>
 
 #include <errno.h>
@@ -141,7 +142,7 @@ void mu_ahead_wait(struct mu_reactor *r)
 {
     struct mu_ahead *a = &r->single.ahead;
     struct mu_io *io = a->io;
-    ssize_t n = recv(io->fd, a->buf, a->cap, 0);
+    ssize_t n = mu_sys_recv(io->fd, a->buf, a->cap, 0);
     int error = n < 0 ? errno : 0;
     int64_t ms = mu_reactor_woke(r);
 

@@ -7,6 +7,7 @@
  * O_NONBLOCK belongs to whoever else has the socket, too (mu_client_lend clears it).
  */
 #include <engine/internal.h>
+#include <engine/sys.h>
 
 #include <errno.h>
 #include <limits.h>
@@ -124,7 +125,7 @@ static ssize_t read_once(struct mu_io *io, void *buf, size_t cap)
 
     if (ahead > 0)
         return (ssize_t)ahead;
-    return (io->flags & MU_IO_SOCKET) ? recv(io->fd, buf, cap, MSG_DONTWAIT)
+    return (io->flags & MU_IO_SOCKET) ? mu_sys_recv(io->fd, buf, cap, MSG_DONTWAIT)
                                       : read(io->fd, buf, cap);
 }
 
@@ -166,7 +167,8 @@ static ssize_t write_once(const struct mu_io *io, const struct iovec *iov, int n
 
     if (!(io->flags & MU_IO_SOCKET))
         return n == 1 ? write(io->fd, iov->iov_base, iov->iov_len) : writev(io->fd, iov, n);
-    return n == 1 ? send(io->fd, iov->iov_base, iov->iov_len, flags) : sendmsg(io->fd, &msg, flags);
+    return n == 1 ? mu_sys_send(io->fd, iov->iov_base, iov->iov_len, flags)
+                  : sendmsg(io->fd, &msg, flags);
 }
 
 static size_t total_of(const struct iovec *iov, int n)

@@ -6,6 +6,7 @@
  * reactor makes no system call at all.
  */
 #include <engine/sanitize.h>
+#include <engine/sys.h>
 #include <muster/arena.h>
 #include <muster/log.h>
 
@@ -80,6 +81,7 @@ struct mu_reactor *mu_reactor_create(const struct mu_reactor_opts *opts)
         return NULL;
     }
     mu_tl.reactor = r;
+    mu_sys_leave_rseq();
     mu_clock_tick();
     r->left_wait_ns = coarse_ns();
     return r;

@@ -14,8 +14,8 @@ static struct {
 
 int __real_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
-ssize_t __real_recv(int fd, void *buf, size_t n, int flags);
-ssize_t __wrap_recv(int fd, void *buf, size_t n, int flags);
+ssize_t __real_mu_sys_recv(int fd, void *buf, size_t n, int flags);
+ssize_t __wrap_mu_sys_recv(int fd, void *buf, size_t n, int flags);
 
 static void (*before_sleep)(void);
 
@@ -25,14 +25,14 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
     return __real_poll(fds, n, timeout_ms);
 }
 
-ssize_t __wrap_recv(int fd, void *buf, size_t n, int flags)
+ssize_t __wrap_mu_sys_recv(int fd, void *buf, size_t n, int flags)
 {
     if (!(flags & MSG_DONTWAIT)) {
         calls.sleeps++;
         if (before_sleep)
             before_sleep();
     }
-    return __real_recv(fd, buf, n, flags);
+    return __real_mu_sys_recv(fd, buf, n, flags);
 }
 
 /** A connection that reads where it said it would, and expects more. */

@@ -5,8 +5,10 @@
 #include <muster/clock.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/rseq.h>
 
 static struct {
     int polls, epoll_waits, epoll_ctls, maps, advices, recvs, last_timeout_ms;
@@ -23,8 +25,8 @@ void *__real_mmap64(void *at, size_t n, int prot, int flags, int fd, off_t off);
 void *__wrap_mmap64(void *at, size_t n, int prot, int flags, int fd, off_t off);
 int __real_madvise(void *at, size_t n, int advice);
 int __wrap_madvise(void *at, size_t n, int advice);
-ssize_t __real_recv(int fd, void *buf, size_t n, int flags);
-ssize_t __wrap_recv(int fd, void *buf, size_t n, int flags);
+ssize_t __real_mu_sys_recv(int fd, void *buf, size_t n, int flags);
+ssize_t __wrap_mu_sys_recv(int fd, void *buf, size_t n, int flags);
 
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
@@ -61,10 +63,10 @@ int __wrap_madvise(void *at, size_t n, int advice)
     return __real_madvise(at, n, advice);
 }
 
-ssize_t __wrap_recv(int fd, void *buf, size_t n, int flags)
+ssize_t __wrap_mu_sys_recv(int fd, void *buf, size_t n, int flags)
 {
     calls.recvs++;
-    return __real_recv(fd, buf, n, flags);
+    return __real_mu_sys_recv(fd, buf, n, flags);
 }
 
 static void forget_calls(void)
@@ -274,6 +276,19 @@ static void test_no_idle_wakeups(void **state)
     mu_reactor_destroy(r);
 }
 
+/** A switch to a thread with a reactor writes nothing into it; libc finds the processor all the same. */
+static void test_switches_write_nothing(void **state)
+{
+    struct mu_reactor *r = reactor_of(BACKEND(state));
+    const struct rseq *area =
+        (const struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+
+    if (__rseq_size > 0)
+        assert_true((int32_t)area->cpu_id < 0);
+    assert_true(sched_getcpu() >= 0);
+    mu_reactor_destroy(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_epoll_registers_once),
         BOTH(test_starting_a_fiber_is_free),
         BOTH(test_no_idle_wakeups),
+        BOTH(test_switches_write_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

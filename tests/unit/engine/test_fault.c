@@ -54,10 +54,10 @@ static size_t cut(size_t n)
     return 1 + dice((unsigned)(n < 5000 ? n : 5000));
 }
 
-ssize_t __real_recv(int fd, void *buf, size_t n, int flags);
-ssize_t __wrap_recv(int fd, void *buf, size_t n, int flags);
-ssize_t __real_send(int fd, const void *buf, size_t n, int flags);
-ssize_t __wrap_send(int fd, const void *buf, size_t n, int flags);
+ssize_t __real_mu_sys_recv(int fd, void *buf, size_t n, int flags);
+ssize_t __wrap_mu_sys_recv(int fd, void *buf, size_t n, int flags);
+ssize_t __real_mu_sys_send(int fd, const void *buf, size_t n, int flags);
+ssize_t __wrap_mu_sys_send(int fd, const void *buf, size_t n, int flags);
 ssize_t __real_sendmsg(int fd, const struct msghdr *msg, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags);
 ssize_t __real_read(int fd, void *buf, size_t n);
@@ -85,14 +85,14 @@ int __wrap_socket(int domain, int type, int protocol);
  * a wrapper cannot keep that promise. A tiny send buffer makes the kernel itself cut them. Pipes
  * are cut at will.
  */
-ssize_t __wrap_recv(int fd, void *buf, size_t n, int flags)
+ssize_t __wrap_mu_sys_recv(int fd, void *buf, size_t n, int flags)
 {
-    return interrupts() ? -1 : __real_recv(fd, buf, n, flags);
+    return interrupts() ? -1 : __real_mu_sys_recv(fd, buf, n, flags);
 }
 
-ssize_t __wrap_send(int fd, const void *buf, size_t n, int flags)
+ssize_t __wrap_mu_sys_send(int fd, const void *buf, size_t n, int flags)
 {
-    return interrupts() ? -1 : __real_send(fd, buf, n, flags);
+    return interrupts() ? -1 : __real_mu_sys_send(fd, buf, n, flags);
 }
 
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
