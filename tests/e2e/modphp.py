@@ -1,26 +1,21 @@
 """Servers with PHP inside, for the tests of mod_php; and Apache httpd with Debian's mod_php beside them."""
-import contextlib
 import glob
 import os
 import re
-import shutil
-import signal
 import socket
-import subprocess
-import tempfile
 
 import pytest
 
 import harness
-from harness import MUSTER, MPM, unprivileged, wait_until
+from harness import MUSTER, MPM
+from httpd import BASICS, PROGRAM, Httpd
 
 MODULE = os.path.join(os.path.dirname(MUSTER), "modules", "mod_php.so")
 DEBIANS = sorted(glob.glob("/usr/lib/apache2/modules/libphp8*.so"))
-APACHE = shutil.which("apache2", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 built = pytest.mark.skipif(not os.path.exists(MODULE), reason="mod_php.so was not built (libphp-embed, php-dev)")
 prefork = pytest.mark.skipif(MPM != "prefork", reason="PHP in the server wants processes of one thread")
-needs_apache = pytest.mark.skipif(not (APACHE and DEBIANS), reason="no apache2 with Debian's mod_php")
+needs_apache = pytest.mark.skipif(not (PROGRAM and DEBIANS), reason="no apache2 with Debian's mod_php")
 
 BY_NAME = '<FilesMatch ".+\\.ph(?:ar|p|tml)$">\n    SetHandler application/x-httpd-php\n</FilesMatch>\n'
 LOAD = "LoadModule php_module modules/mod_php.so\nPHPINIDir \"{root}/conf\"\n" + BY_NAME
@@ -63,68 +58,11 @@ def prepare(make, config="", files=None, opcache=True, load=LOAD, env=None, **se
     return server
 
 
-class Apache:
-    """Apache httpd, prefork, with Debian's mod_php, on the documents and the php.ini of a Server."""
-
-    CONFIG = """
-ServerRoot "{root}"
-{loads}
-ServerName localhost
-Listen 127.0.0.1:{port}
-PidFile "{root}/pid"
-ErrorLog "{root}/error.log"
-LogLevel info
-{identity}
-TypesConfig /etc/mime.types
-DocumentRoot "{docs}"
-PHPINIDir "{ini}"
-<Directory />
-    AllowOverride None
-    Require all denied
-</Directory>
-<Directory "{docs}">
-    Require all granted
-</Directory>
-StartServers 1
-MinSpareServers 1
-MaxSpareServers 2
-"""
-    MODULES = ("mpm_prefork", "authz_core", "alias", "dir", "mime", "env")
-
-    def __init__(self, server, config=""):
-        self.root = tempfile.mkdtemp(prefix="muster-apache-", dir="/tmp")
-        self.port = harness.free_ports(1)[0]
-        user = unprivileged()
-        folder = os.path.dirname(DEBIANS[-1])
-        loads = ["LoadModule %s_module %s/mod_%s.so" % (name, folder, name) for name in self.MODULES]
-        loads.append("LoadModule php_module " + DEBIANS[-1])
-        text = harness.Server._fill(self.CONFIG, {
-            "root": self.root, "loads": "\n".join(loads), "port": self.port, "docs": server.path("htdocs"),
-            "ini": server.path("conf"), "identity": "User %s\nGroup #%d" % (user.pw_name, user.pw_gid) if user else ""})
-        with open(self.root + "/httpd.conf", "w", encoding="utf-8") as f:
-            f.write(text + BY_NAME + harness.Server._fill(config, {"root": server.root}))
-        with open(self.root + "/output", "wb") as out:
-            self.process = subprocess.Popen([APACHE, "-f", self.root + "/httpd.conf", "-DFOREGROUND"],
-                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-                                            env={**os.environ, "PHP_INI_SCAN_DIR": ""})
-        wait_until("apache2 accepts", self._accepts)
-
-    def _accepts(self):
-        assert self.process.poll() is None, "apache2 ended:\n" + open(self.root + "/output").read()
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port)).close()
-            return True
-        return False
-
-    def error_log(self):
-        with open(self.root + "/error.log", errors="replace") as f:
-            return f.read()
-
-    def stop(self):
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGTERM)
-        self.process.wait()
-        shutil.rmtree(self.root, ignore_errors=True)
+def apache(server, config=""):
+    """Apache httpd, prefork, with Debian's mod_php, on the documents and the php.ini of a Server; not started."""
+    return Httpd(server, "LogLevel info\nTypesConfig /etc/mime.types\nLoadModule php_module %s\nPHPINIDir \"{root}/conf\"\n"
+                 "MinSpareServers 1\nMaxSpareServers 2\n%s%s" % (DEBIANS[-1], BY_NAME, config),
+                 BASICS + ("mime",), env={"PHP_INI_SCAN_DIR": ""})
 
 
 def exchange(port, request):

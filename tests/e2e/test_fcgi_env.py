@@ -5,7 +5,7 @@ import pytest
 
 import applications
 from fcgi_backend import Backend
-from httpd import Httpd, needs_httpd
+from httpd import BASICS, Httpd, needs_httpd
 from rawclient import Client
 
 # What leads to the application, by many ways; {url} is its address.
@@ -58,7 +58,7 @@ class Both:
         config = config.replace("{url}", self.app.url).replace("{docs}", self.server.path("htdocs"))
         self.server.configure(config)
         self.server.start()
-        self.httpd = beside(Httpd(self.server, config))
+        self.httpd = beside(Httpd(self.server, config, BASICS + ("setenvif", "proxy", "proxy_fcgi")))
 
     def ask(self, path, port, method="GET"):
         answer = self.server.request(method, path + "?read=9&env", {"Host": "localhost", "X-Asked": "yes", "Content-Type": "text/x"},

@@ -125,7 +125,7 @@ def normal(answer):
 
 
 @modphp.needs_apache
-def test_answers_are_those_of_apache(make):
+def test_answers_are_those_of_apache(make, beside):
     files = {name + ".php": text for name, text in SCRIPTS.items()}
     files.update({"inc.txt": "included text\n", "dir/index.php": "echo 'index ', $_SERVER['SCRIPT_NAME'];",
                   "real/self.php": SCRIPTS["server"],
@@ -134,18 +134,15 @@ def test_answers_are_those_of_apache(make):
     config = ("DirectoryIndex index.php\nErrorDocument 404 /error.php\nAlias /alias {root}/htdocs/real\n"
               "php_value memory_limit 99M\n")
     server = modphp.prepare(make, config, files).start()
-    apache = modphp.Apache(server, config)
-    try:
-        differing = []
-        for name, request in REQUESTS.items():
-            theirs, ours = modphp.exchange(apache.port, request), modphp.exchange(server.port, request)
-            if normal(theirs) != normal(ours):
-                differing.append("%s\n-- apache\n%s\n-- muster\n%s" % (name, normal(theirs)[:3000].decode(errors="replace"),
-                                                                       normal(ours)[:3000].decode(errors="replace")))
-        assert not differing, "\n\n".join(differing)
-        assert modphp.php_errors(server.error_log()) == modphp.php_errors(apache.error_log())
-    finally:
-        apache.stop()
+    apache = beside(modphp.apache(server, config))
+    differing = []
+    for name, request in REQUESTS.items():
+        theirs, ours = modphp.exchange(apache.port, request), modphp.exchange(server.port, request)
+        if normal(theirs) != normal(ours):
+            differing.append("%s\n-- apache\n%s\n-- muster\n%s" % (name, normal(theirs)[:3000].decode(errors="replace"),
+                                                                   normal(ours)[:3000].decode(errors="replace")))
+    assert not differing, "\n\n".join(differing)
+    assert modphp.php_errors(server.error_log()) == modphp.php_errors(apache.error_log())
 
 
 # ---- configuration ----
