@@ -177,7 +177,8 @@ static bool take_free(uint32_t most, uint32_t *slot)
     for (uint32_t k = 0; k < most; k++) {
         uint32_t i = (from + k) % most, nobody = 0;
 
-        if (atomic_load_explicit(&slots->t->owner[i], memory_order_relaxed) == 0 &&
+        /* seq_cst: see count_me */
+        if (atomic_load_explicit(&slots->t->owner[i], memory_order_seq_cst) == 0 &&
             atomic_compare_exchange_strong_explicit(&slots->t->owner[i], &nobody, me,
                                                     memory_order_relaxed, memory_order_relaxed)) {
             atomic_store_explicit(&hint, i + 1, memory_order_relaxed);
@@ -311,7 +312,8 @@ static enum mu_rc await_turn(struct mu_io *turn, struct mu_wake *leaves, int64_t
     return rc;
 }
 
-/* The first in line: until a slot is free. */
+/* The first in line: until a slot is free. One who reads the event reads all rings, and others do not
+ * hear of them any more: so whoever got a slot rings again, as long as others wait. */
 static enum mu_rc await_slot(uint32_t most, struct mu_wake *leaves, int64_t deadline_ms,
                              uint32_t *slot)
 {
@@ -335,6 +337,8 @@ static enum mu_rc await_slot(uint32_t most, struct mu_wake *leaves, int64_t dead
             rc = MU_OK;
     }
     mu_io_close(&event);
+    if (rc == MU_OK && atomic_load_explicit(&slots->t->waiting, memory_order_relaxed) > 1)
+        ring(slots);
     return rc;
 }
 

@@ -421,7 +421,7 @@ static int child_main(struct mu_child *child)
     mu_child_ready(child);
     listen_all(&w);
     if (!finish(&w)) { /* threads are still in blocking calls: nothing of theirs may be torn down */
-        mu_server_child_stop(child->config);
+        mu_server_child_abandon(child->config);
         _exit(0);
     }
     join_all(&w);

@@ -7,11 +7,11 @@
  * granted it: nothing has been sent to it, so when either of the two dies it is simply idle again.
  */
 #include "pool/board.h"
+#include "pool/bell.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -151,10 +151,8 @@ static bool is_before(uint64_t a, uint64_t b)
 
 static void ring(uint64_t ticket)
 {
-    /* Not to wait is said here: O_NONBLOCK is the open file's, and any child could take it away. A
-     * bell that is full has rung for whoever has not looked yet. */
     if (ringers)
-        (void)!send(ringers[ticket >> (2 + PID_BITS) & 63], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        mu_bell_ring(ringers[ticket >> (2 + PID_BITS) & 63]);
 }
 
 /* Who waits in this very thread needs no bell. */

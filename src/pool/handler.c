@@ -26,12 +26,17 @@ struct run {
 
 static enum mu_rc connect_to(const struct mu_held *h, struct mu_io *io)
 {
-    const struct mu_slot_info *i = &h->pool->board->info[h->claim.slot];
+    struct mu_board *b = h->pool->board;
+    uint64_t serial = atomic_load(&b->info[h->claim.slot].serial);
     struct sockaddr_un sa;
     socklen_t len;
     char name[64];
 
-    mu_proc_socket_name(name, sizeof(name), h->pool->name, h->claim.slot, atomic_load(&i->serial));
+    if (mu_board_word(b, h->claim.slot) != h->claim.word) { /* it may be its successor's */
+        errno = ECONNREFUSED;
+        return MU_EIO;
+    }
+    mu_proc_socket_name(name, sizeof(name), h->pool->name, h->claim.slot, serial);
     len = mu_pool_address(mu_keeper.dir_fd, name, &sa);
     return mu_connect(io, (struct sockaddr *)&sa, len, mu_deadline(CONNECT_MS));
 }

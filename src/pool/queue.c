@@ -1,15 +1,14 @@
 /*
- * queue: a request waits for a process. In each thread whose requests wait there is one station: a
- * bell of the board (a socket that the supervisor made) behind an epoll instance of the station's
- * own, which remembers each ring for it even where several stations share the bell. When it rings
- * the station looks which of its requests have had their turn. It is there only while somebody
- * waits. A second is the longest that anybody sleeps, so a ring that was lost with its ringer costs
+ * queue: a request waits for a process. In each thread whose requests wait there is one station, which
+ * listens to a bell of the board that it may share with others. When it rings the station looks which
+ * of its requests have had their turn. It is there only while somebody waits. A second is the longest that anybody sleeps, so a ring that was lost with its ringer costs
  * no more than that.
  *
  * A client that has stopped sending is taken for gone while its request waits: nothing was begun for
  * it. (HTTP allows to finish sending and go on reading; a request that has its process is not cut
  * short for that.)
  */
+#include "pool/bell.h"
 #include "pool/keeper.h"
 #include "pool/web.h"
 
@@ -18,8 +17,6 @@
 #include <muster/log.h>
 #include <muster/str.h>
 #include <server/exchange.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum { SLEEP_MAX_MS = 1000 };
@@ -34,7 +31,7 @@ struct waiter {
 
 /** Of the calling thread. */
 static _Thread_local struct {
-    struct mu_io io; /* the epoll instance */
+    struct mu_io io; /* listens */
     struct mu_list waiters;
     uint32_t pid; /* 0: who_am_i() has not been asked */
     uint8_t bell;
@@ -48,14 +45,8 @@ static bool is_closed(struct mu_pool *p)
 
 static void on_ring(struct mu_io *io, unsigned events)
 {
-    struct epoll_event ev;
-    char rings[256];
-
     (void)events;
-    (void)epoll_wait(io->fd, &ev, 1, 0);
-    /* Before the look: who rings behind it is heard once more. Others who hear this bell have been
-     * told of these rings already, each by its own epoll instance. */
-    (void)!recv(mu_keeper.bells[station.bell], rings, sizeof(rings), MSG_DONTWAIT);
+    mu_bell_hear(io->fd, mu_keeper.bells[station.bell], mu_keeper.ringers[station.bell]);
     MU_LIST_FOR(at, &station.waiters) {
         struct waiter *w = MU_CONTAINER_OF(at, struct waiter, link);
 
@@ -93,16 +84,14 @@ static struct mu_board_who who_am_i(void)
 
 static bool open_station(void)
 {
-    struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
     int fd;
 
     if (station.is_open)
         return true;
-    fd = epoll_create1(EPOLL_CLOEXEC);
+    fd = mu_bell_listen(mu_keeper.bells[station.bell]);
     if (fd < 0)
         return false;
-    if (epoll_ctl(fd, EPOLL_CTL_ADD, mu_keeper.bells[station.bell], &ev) != 0 ||
-        mu_level_watch(mu_reactor_self(), &station.io, fd, on_ring) != MU_OK) {
+    if (mu_level_watch(mu_reactor_self(), &station.io, fd, on_ring) != MU_OK) {
         close(fd);
         return false;
     }

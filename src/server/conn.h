@@ -77,5 +77,7 @@ MU_NODISCARD enum mu_rc mu_server_prepare(struct mu_config *config);
 /** Once in each child before serving (after privileges are dropped), and at its end. */
 MU_NODISCARD enum mu_rc mu_server_child_start(struct mu_config *config, struct mu_scoreboard *sb);
 void mu_server_child_stop(struct mu_config *config);
+/** Instead, where threads of it may still run: the logs are written out, nothing is torn down. */
+void mu_server_child_abandon(const struct mu_config *config);
 
 #endif

@@ -274,7 +274,8 @@ static bool is_still_true(struct mu_file_entry *e, int64_t now, bool trusts_turn
     if (watched && e->watched == 0)
         e->is_watchable = mu_watch_path(e->filename);
     /* the stat comes after the watch and its generation */
-    e->watched = e->is_watchable ? watched : UINT64_MAX;
+    if (watched)
+        e->watched = e->is_watchable ? watched : UINT64_MAX;
     if (mu_lookup_stat(e->filename.p, e->follows, true, &fi) != MU_FOUND ||
         !mu_finfo_same(&fi, &e->fi))
         return false;

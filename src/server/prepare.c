@@ -181,6 +181,11 @@ enum mu_rc mu_server_child_start(struct mu_config *config, struct mu_scoreboard 
     return MU_OK;
 }
 
+void mu_server_child_abandon(const struct mu_config *config)
+{
+    mu_server_logs_flush(config);
+}
+
 void mu_server_child_stop(struct mu_config *config)
 {
     for (size_t i = config->modules_n; i-- > 0;) {

@@ -2,8 +2,8 @@
  * hit under prefork and worker (under event one stat serves all requests of a reactor's turn).
  *
  * A hit asks with FIONREAD whether events are waiting. Whoever finds some raises the generation
- * first and drains second, so nobody can see the queue empty and the old generation when something
- * changed. Which file it was does not matter: each entry is stat'ed once more and goes on. Three
+ * first and drains those second, so nobody can see the queue empty and the old generation when something
+ * changed; who meets one that does it goes and asks stat. Which file it was does not matter: each entry is stat'ed once more and goes on. Three
  * things stay out of inotify's sight: writes through mmap, mounts, and a child that was taken over
  * and drains in silence; the cache therefore trusts a generation for a second at the most. Watch
  * first and read second: see mu_watch_path.
@@ -31,6 +31,7 @@ enum { WATCHES_MAX = 16 * 1024 };
 /** Shared by the children of a generation. */
 struct shared {
     _Atomic uint64_t generation;
+    _Atomic bool is_draining;
 };
 
 static struct shared *shared;
@@ -61,26 +62,47 @@ void mu_watch_open(void)
         mu_watch_close();
 }
 
-static void drain(void)
+static int bytes_waiting(void)
+{
+    int n = 0;
+
+    return ioctl(watch_fd, FIONREAD, &n) == 0 ? n : -1;
+}
+
+/* The events that are there when the generation is raised, and none that came behind it: those are for
+ * the next one to raise. By one at a time; one that dies here costs stats until the next restart.
+ * Returns the new generation; 0: somebody else is at it. */
+static uint64_t drain(void)
 {
     char events[4096];
-    ssize_t n;
+    uint64_t raised;
+    ssize_t n = 1;
+    int left;
 
-    atomic_fetch_add(&shared->generation, 1); /* before the queue looks empty to others: seq_cst */
-    do {
-        n = read(watch_fd, events, sizeof(events));
-    } while (n > 0);
+    if (atomic_exchange(&shared->is_draining, true))
+        return 0;
+    left = bytes_waiting();
+    raised =
+        atomic_fetch_add(&shared->generation, 1) + 1; /* before the queue looks empty: seq_cst */
+    for (; left > 0 && n > 0; left -= (int)n)
+        n = read(watch_fd, events, (size_t)left < sizeof(events) ? (size_t)left : sizeof(events));
+    atomic_store(&shared->is_draining, false);
+    return raised;
 }
 
 uint64_t mu_watch_generation(void)
 {
-    int waiting = 0;
+    uint64_t seen;
+    int waiting;
 
-    if (watch_fd < 0 || ioctl(watch_fd, FIONREAD, &waiting) != 0)
+    if (watch_fd < 0)
         return 0;
-    if (waiting > 0)
-        drain();
-    return atomic_load(&shared->generation); /* after the look at the queue: seq_cst */
+    /* Before the look at the queue: an event may join an equal one there that is raised for already. */
+    seen = atomic_load(&shared->generation);
+    waiting = bytes_waiting();
+    if (waiting == 0)
+        return seen;
+    return waiting > 0 ? drain() : 0;
 }
 
 /* File systems of this machine alone, whose every change passes the kernel's notification. */

@@ -14,7 +14,8 @@ void mu_watch_close(void);
 
 /**
  * Did anything watched change? Costs one system call.
- * Returns: a number that stays the same as long as nothing did; 0 when there is no watch.
+ * Returns: a number that stays the same as long as nothing did; 0 when there is no watch, or
+ * another child takes its events in this very moment.
  * Context: any thread of any child; never suspends.
  */
 uint64_t mu_watch_generation(void);
