@@ -262,7 +262,11 @@ def test_opcache_sees_a_change(site):
 
 def own_descriptors(server):
     """Of the supervisor, without those that it has for each of its children."""
-    return len(os.listdir("/proc/%d/fd" % server.pid)) - len(server.children())
+    while True:
+        children = {p.pid for p in server.children()}
+        count = len(os.listdir("/proc/%d/fd" % server.pid)) - len(children)
+        if children == {p.pid for p in server.children()}:
+            return count
 
 
 @modphp.prefork
