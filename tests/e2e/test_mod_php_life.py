@@ -286,10 +286,12 @@ def test_graceful_restart_under_load(site):
         t.start()
     fds = own_descriptors(s)
     try:
+        wait_until("the clients are answered", lambda: b"5" in seen)
         for precision in "678":
             s.write("conf/php.ini", modphp.ini_text(s.path("tmp"), True, {"precision": precision}))
             s.graceful()
             wait_until("the new php.ini holds", lambda p=precision: s.get("/a.php").body[:1] == p.encode())
+            wait_until("for the others too", lambda p=precision: p.encode() in seen)
     finally:
         stop.set()
         for t in threads:
