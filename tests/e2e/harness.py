@@ -83,6 +83,9 @@ def wait_until(what, condition, patience=PATIENCE):
         time.sleep(0.01)
 
 
+GIVEN = set()  # no port is given out twice, though nobody listens on it yet
+
+
 def free_ports(count):
     """Ports of 127.0.0.1 that are free now, below those that clients get: no connection takes one meanwhile."""
     with contextlib.ExitStack() as stack:
@@ -90,8 +93,9 @@ def free_ports(count):
         while len(ports) < count:
             s = stack.enter_context(socket.socket())
             with contextlib.suppress(OSError):
-                s.bind(("127.0.0.1", random.SystemRandom().randrange(10000, 32768)))
+                s.bind(("127.0.0.1", random.SystemRandom().choice([n for n in range(10000, 32768) if n not in GIVEN])))
                 ports.append(s.getsockname()[1])
+        GIVEN.update(ports)
         return ports
 
 

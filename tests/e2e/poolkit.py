@@ -123,7 +123,7 @@ def static(n, *lines):
 
 
 def attempt(what):
-    with contextlib.suppress(OSError, AssertionError, KeyError):
+    with contextlib.suppress(OSError, AssertionError, KeyError, http.client.HTTPException):
         return what()
     return None
 

@@ -44,8 +44,12 @@ class Stolen:
         return fd
 
     def eventfds(self):
-        folder = "/proc/%d/fd/" % self.pid
-        return [self.take(int(n)) for n in os.listdir(folder) if os.readlink(folder + n) == "anon_inode:[eventfd]"]
+        return [self.take(int(n)) for n in os.listdir("/proc/%d/fd" % self.pid) if self.target(n) == "anon_inode:[eventfd]"]
+
+    def target(self, number):
+        with contextlib.suppress(FileNotFoundError):  # a connection may be closed meanwhile
+            return os.readlink("/proc/%d/fd/%s" % (self.pid, number))
+        return ""
 
     def close(self):
         for fd in self.fds + [self.pidfd]:

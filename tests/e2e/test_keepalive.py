@@ -157,13 +157,13 @@ def test_quick_then_a_slow_reader(quick):
         assert c.answer().body == LARGE and c.answer().body == b"first\n"
 
 
-@pytest.mark.parametrize("config", ["KeepAliveTimeout 300ms\n", "KeepAliveTimeout 1\n"])
+@pytest.mark.parametrize("config", ["KeepAliveTimeout 2500ms\n", "KeepAliveTimeout 3\n"])
 def test_quick_then_nothing(quick, config):
     assert quick(config).is_closed()
 
 
 def test_quick_then_half_a_head(quick):
-    c = quick("RequestReadTimeout header=1\n")
+    c = quick("RequestReadTimeout header=3\n")
     assert c.send("GET /a.txt HTTP/1.1\r\nHo").answer().status == 408
     assert c.is_closed()
 

@@ -262,7 +262,11 @@ def test_opcache_sees_a_change(site):
 
 def own_descriptors(server):
     """Of the supervisor, without those that it has for each of its children."""
-    return len(os.listdir("/proc/%d/fd" % server.pid)) - len(server.children())
+    while True:
+        children = {p.pid for p in server.children()}
+        count = len(os.listdir("/proc/%d/fd" % server.pid)) - len(children)
+        if children == {p.pid for p in server.children()}:
+            return count
 
 
 @modphp.prefork
@@ -282,10 +286,12 @@ def test_graceful_restart_under_load(site):
         t.start()
     fds = own_descriptors(s)
     try:
+        wait_until("the clients are answered", lambda: b"5" in seen)
         for precision in "678":
             s.write("conf/php.ini", modphp.ini_text(s.path("tmp"), True, {"precision": precision}))
             s.graceful()
             wait_until("the new php.ini holds", lambda p=precision: s.get("/a.php").body[:1] == p.encode())
+            wait_until("for the others too", lambda p=precision: p.encode() in seen)
     finally:
         stop.set()
         for t in threads:

@@ -30,7 +30,7 @@ def test_machine_form(serve):
     assert re.fullmatch(r"[_SRWKDCLGI.]+", values["Scoreboard"])
     assert values["Scoreboard"].count("W") >= 1     # the one that says so
     assert int(values["BusyWorkers"]) >= 1
-    assert int(values["Processes"]) == len(s.children())
+    harness.wait_until("it knows all processes", lambda: int(machine(s)["Processes"]) == len(s.children()))
     assert s.get("/server-status?auto").headers["Content-Type"].startswith("text/plain")
 
 

@@ -47,11 +47,14 @@ def test_nothing_is_shared_with_the_web_children(pools):
     assert len(apps) == 2
     own = wait_until("a listening socket and a pipe each, once the request's connection is closed",
                      lambda: {len(targets(pid)) for pid in apps} == {2} and [targets(pid) for pid in apps])
-    web = [targets(c.pid) for c in p.server.children() if c.pid not in apps]
-    assert any(web) and not own[0] & own[1]
-    for t in web:
-        assert not t & (own[0] | own[1])
-        assert not [x for x in t if "muster-pool" in x], "the queue is mapped, and no descriptor is left of it"
+    assert not own[0] & own[1]
+
+    def is_apart():
+        web = [targets(c.pid) for c in p.server.children() if c.pid not in apps]
+        return any(web) and not any(t & (own[0] | own[1]) or any("muster-pool" in x for x in t) for t in web)
+
+    # One that was forked just now has still everything that the supervisor has.
+    wait_until("no web child has anything of it; the queue is mapped, and no descriptor is left of it", is_apart)
 
 
 # As many web children as there are from the beginning.
@@ -178,6 +181,7 @@ def test_what_it_prints_is_in_the_error_log(pools):
     p.start()
     assert p.text(text="fine") == "fine"
     pid = p.settled(1)[0]
+    wait_until("the supervisor has read it", lambda: len(p.logged("MU0930")) >= 2)
     lines = [line.split("MU0930: ")[1] for line in p.logged("MU0930")]
     assert lines == ["pool app process %d: to stdout" % pid, "pool app process %d: to stderr" % pid]
 

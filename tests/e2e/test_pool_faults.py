@@ -44,12 +44,12 @@ def test_dynamic_starts_again_with_as_many_as_at_first(pools):
 
 
 def test_spawn_rate(pools):
-    """No more are started in a second: a request that takes two of them began before the first and ends after the last."""
-    p = pools("ProcessManager static", "MaxChildren 6", "SpawnRate 2").start()
+    """No more are started in a second: the first serves for a second, long before the last is there."""
+    p = pools("ProcessManager static", "MaxChildren 9", "SpawnRate 1").start()
     first = p.ask("text=x", sleep=1000)
     assert first.answer().status == 200
-    assert len(p.pids()) < 6, "that takes two seconds"
-    p.settled(6)
+    assert len(p.pids()) < 9, "that takes eight seconds"
+    p.settled(9)
 
 
 def test_ondemand_starts_when_asked_and_ends_when_idle(pools):
@@ -122,22 +122,20 @@ def test_an_answer_that_was_begun_is_not_begun_again(pools):
 
 
 def test_all_killed_under_load(pools):
-    """The pool serves again before something is done that takes a second and began when its processes were killed."""
-    clock = pool("clock", TESTAPP, *static(1)) + '<Location "/clock">\n    SetHandler pool:clock\n</Location>\n'
+    """The pool serves again before something is done that takes long and began when its processes were killed."""
+    clock = pool("clock", TESTAPP, *static(2)) + '<Location "/clock">\n    SetHandler pool:clock\n</Location>\n'
     p = pools(*static(4), more=clock).start()
     p.settled(4)
     with Load(p.server, "/app?text=fine") as load:
         load.goes_on()
         for _ in range(2):
-            second = p.ask(sleep=1000, path="/clock")
+            long = p.ask(sleep=20000, path="/clock")
             for pid in p.pids():
                 os.kill(pid, signal.SIGKILL)
             load.goes_on()
-            second.s.setblocking(False)
+            long.s.setblocking(False)
             with pytest.raises(BlockingIOError):
-                second.s.recv(1)
-            second.s.settimeout(60)
-            assert second.answer().status == 200
+                long.s.recv(1)
             p.settled(4)
     assert set(load.others()) <= {502}, "a request that met two of them"
     assert load.bodies <= {"fine"} | {b for b in load.bodies if "502" in b}
@@ -194,7 +192,7 @@ def test_emergency_restart(pools):
 
 
 def test_request_timeout_ends_a_stuck_process(pools):
-    p = pools(*static(1, "RequestTimeout 400ms")).start()
+    p = pools(*static(1, "RequestTimeout 3")).start()
     stuck = p.settled(1)[0]
     answer = p.get("ignoreterm", mark="stuck", **{"await": p.gate})
     assert answer.status == 504
@@ -206,7 +204,7 @@ def test_request_timeout_ends_a_stuck_process(pools):
 
 @pytest.mark.parametrize("log", ["logs/slow.log", '"|$exec cat >> {root}/logs/slow.log"'])
 def test_slow_requests_are_written_down(pools, log):
-    p = pools(*static(1, "SlowRequestTimeout 100ms", "SlowRequestLog " + log)).start()
+    p = pools(*static(1, "SlowRequestTimeout 3", "SlowRequestLog " + log)).start()
     c = p.ask(mark="slow", **{"await": p.gate})
     slow = p.server.path("logs/slow.log")
     wait_until("it is written down", lambda: os.path.exists(slow) and open(slow).read())
@@ -217,7 +215,7 @@ def test_slow_requests_are_written_down(pools, log):
     p.server.graceful()  # which opens it again
     text = open(slow).read()
     assert text.count("pool app pid") == 1
-    assert re.match(r"\[[^]]+\] pool app pid %d 0\.\d+ s client 127\.0\.0\.1 \"GET /app\?mark=slow&await" % pid, text)
+    assert re.match(r"\[[^]]+\] pool app pid %d \d+\.\d+ s client 127\.0\.0\.1 \"GET /app\?mark=slow&await" % pid, text)
     if os.geteuid() == 0:
         assert "  syscall: " in text
 
@@ -238,6 +236,12 @@ def test_who_leaves_does_not_set_a_process_free(pools):
     assert p.marked() == ["left", "second"]
 
 
+def is_muster(process):
+    with contextlib.suppress(OSError), open("/proc/%d/cmdline" % process.pid, "rb") as f:
+        return b"muster" in f.read()
+    return False
+
+
 def test_a_web_child_that_dies_does_not_set_a_process_free(pools):
     p = pools(*static(1)).start()
     p.ask(mark="orphan", **{"await": p.gate})
@@ -246,10 +250,11 @@ def test_a_web_child_that_dies_does_not_set_a_process_free(pools):
         p.ask(mark="swept")
         wait_until("it waits", lambda n=i: p.auto()["Queue"] == str(n + 1))
     apps = p.pids()
-    for child in p.server.children():
-        if child.pid not in apps and b"muster" in open("/proc/%d/cmdline" % child.pid, "rb").read():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
+    web = [child for child in p.server.children() if child.pid not in apps and is_muster(child)]
+    for child in web:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+    wait_until("they are gone", lambda: not any(child.is_alive() for child in web))
     wait_until("nobody waits any more", lambda: attempt(lambda: p.auto()["Queue"] == "0"))
     waiting = wait_until("new children serve", lambda: attempt(lambda: p.ask(mark="next", text="next")))
     wait_until("it waits", lambda: attempt(lambda: p.auto()["Queue"] == "1"))

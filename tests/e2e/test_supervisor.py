@@ -54,6 +54,12 @@ def test_each_stop_signal_leaves_nothing(serve, number):
     assert server.leftovers() == []
 
 
+def name(process):
+    with contextlib.suppress(OSError):
+        return process.status().get("Name", "").strip()
+    return ""  # it has ended
+
+
 def is_at_pipe(process):
     """Does a thread of it wait for room in a pipe?"""
     for task in glob.glob("/proc/%d/task/*/wchan" % process.pid):
@@ -69,7 +75,8 @@ def full_log(server):
     server.configure("<Location /denied>\n    Require all denied\n</Location>", template=harness.TEMPLATE.replace(
         '"{root}/logs/error.log"', '"|/bin/sh -c \'exec cat >> {root}/logs/piped.log\'"'))
     server.start()
-    logger = next(p for p in server.children() if p.status()["Name"].strip() in ("sh", "cat"))
+    # A moment after its fork it is not yet what it executes.
+    logger = wait_until("the logger runs", lambda: next((p for p in server.children() if name(p) in ("sh", "cat")), None))
     os.kill(logger.pid, signal.SIGSTOP)
 
     def fill():
@@ -170,17 +177,27 @@ def test_second_server_is_refused_and_a_stale_pid_file_is_not_in_the_way(serve, 
     assert stale.read_pid_file() == stale.pid
 
 
+def all_children(server, condition):
+    """Does it hold of what /proc says of each child?"""
+    with contextlib.suppress(OSError, KeyError):  # one ends meanwhile
+        children = [child.status() for child in server.children()]
+        return bool(children) and all(condition(status) for status in children)
+    return False
+
+
 @pytest.mark.skipif(not is_root, reason="only root can give up being root")
 def test_children_are_unprivileged(serve):
     server = serve()
     user = harness.unprivileged()
-    assert server.children()
-    for child in server.children():
-        status = child.status()
-        assert status["Uid"].split() == [str(user.pw_uid)] * 4
-        assert status["Gid"].split() == [str(user.pw_gid)] * 4
-        assert "0" not in status["Groups"].split()
-        assert [status[cap] for cap in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")] == ["0" * 16] * 5
+
+    def is_unprivileged(status):
+        return (status["Uid"].split() == [str(user.pw_uid)] * 4
+                and status["Gid"].split() == [str(user.pw_gid)] * 4
+                and "0" not in status["Groups"].split()
+                and [status[cap] for cap in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")] == ["0" * 16] * 5)
+
+    # One that was forked just now has still everything that the supervisor has.
+    wait_until("every child is unprivileged", lambda: all_children(server, is_unprivileged))
 
 
 @pytest.mark.skipif(not is_root or not shutil.which("setpriv"), reason="only root can give capabilities away")
@@ -195,10 +212,8 @@ def test_children_of_an_unprivileged_server_get_no_capability(make):
     os.chmod(server.binary, 0o755)
     server.start()
     assert Process(server.pid).status()["CapEff"] == "%016x" % (1 << 10)
-    assert server.children()
-    for child in server.children():
-        status = child.status()
-        assert [status[cap] for cap in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == ["0" * 16] * 4
+    wait_until("no child has a capability", lambda: all_children(
+        server, lambda status: [status[cap] for cap in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == ["0" * 16] * 4))
 
 
 @pytest.mark.skipif(not is_root, reason="only root may bind it")
@@ -350,7 +365,7 @@ def test_debug_mode_is_one_process(make):
     server.start()
     assert server.get("/").status == 200
     # but for who starts scripts: nobody would do it later
-    assert [p.status()["Name"] for p in server.children()] in ([], ["muster-cgi"])
+    wait_until("that is all", lambda: [name(p) for p in server.children()] in ([], ["muster-cgi"]))
     server.stop()
     with contextlib.suppress(FileNotFoundError):  # it has given up the right to remove it
         os.unlink(server.path("logs", "muster.pid"))

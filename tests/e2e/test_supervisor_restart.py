@@ -1,4 +1,5 @@
 """Restarts: every one is a re-exec. Configuration, MPM, limits, sockets and binary change; no request is lost."""
+import contextlib
 import os
 import re
 import shutil
@@ -46,7 +47,7 @@ def test_bad_configuration_leaves_the_server_running_and_says_why(serve, number)
     wait_until("the log says why", lambda: "goes on with the old one" in server.error_log())
     assert "NoSuchDirective" in server.error_log()
     assert "conf/httpd.conf" in server.error_log()
-    assert child_pids(server) == before
+    assert before <= child_pids(server)  # there may be a further spare one
     assert server.get("/").status == 200
     server.configure()
     server.graceful()
@@ -263,9 +264,15 @@ def listening_inode(port):
     return None
 
 
+def target(path):
+    with contextlib.suppress(FileNotFoundError):  # it has been closed meanwhile
+        return os.readlink(path)
+    return ""
+
+
 def has_socket(pid, number):
     folder = "/proc/%d/fd" % pid
-    return "socket:[%s]" % number in [os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+    return "socket:[%s]" % number in [target(os.path.join(folder, fd)) for fd in os.listdir(folder)]
 
 
 def web_children(server):
@@ -317,7 +324,7 @@ os.execv({real!r}, [a.replace("--takeover=", "--fallback=") for a in sys.argv])
 """.format(real=harness.MUSTER))
     server.send_signal(signal.SIGUSR1)
     wait_until("it is given back", lambda: "the old one goes on" in server.error_log())
-    assert child_pids(server) == before
+    assert before <= child_pids(server)  # there may be a further spare one
     assert server.get("/").status == 200
     replace(server)
     server.graceful()
@@ -354,8 +361,10 @@ def test_kept_alive_connection_is_ended_in_order(serve):
 
         def ask():
             """True: answered; the second says whether it was the last. False: closed instead."""
-            s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            status = f.readline()
+            status = b""
+            with contextlib.suppress(ConnectionError):  # it was closed a while ago
+                s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                status = f.readline()
             if not status:
                 return False, True
             assert status == b"HTTP/1.1 200 OK\r\n"
@@ -447,8 +456,8 @@ def run_load(server, disturb):
     url = "http://127.0.0.1:%d/data" % server.port
     clients = [Verifier(server, keep_alive) for keep_alive in (True, True, False)]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(["wrk", "-t1", "-c8", "-d30s", url], **pipe) as wrk, \
-         subprocess.Popen(["ab", "-q", "-k", "-c4", "-t30", "-n10000000", url], **pipe) as ab:
+    with subprocess.Popen(["wrk", "-t1", "-c8", "-d30s", "--timeout", "60s", url], **pipe) as wrk, \
+         subprocess.Popen(["ab", "-q", "-k", "-c4", "-s60", "-t30", "-n10000000", url], **pipe) as ab:
         for c in clients:
             c.start()
         try:

@@ -1,7 +1,7 @@
 /*
- * mod_block: handlers for the tests that wait without the engine's knowledge. "block" sleeps the
- * thread it runs on for a second and declares that it may; "pid" tells which process answers;
- * "abort" ends the process by a signal.
+ * mod_block: handlers for the tests that wait without the engine's knowledge. "block" holds the
+ * thread it runs on, until the file that the query names is there, without one for a second, and
+ * declares that it may; "pid" tells which process answers; "abort" ends the process by a signal.
  */
 #include <muster/module.h>
 
@@ -14,10 +14,19 @@ static enum mu_status answer(struct mu_req *r)
     return mu_resp_send(r, MU_200_OK, mu_fmt(r->arena, "%d\n", (int)getpid()));
 }
 
+static void wait_for(const char *path)
+{
+    while (access(path, F_OK) != 0)
+        usleep(10000);
+}
+
 static enum mu_status block(struct mu_req *r, const void *conf)
 {
     (void)conf;
-    sleep(1);
+    if (r->query.n)
+        wait_for(mu_cstr(r->arena, r->query));
+    else
+        sleep(1);
     return answer(r);
 }
 

@@ -15,7 +15,8 @@ struct job {
     struct mu_script s;
     enum mu_rc rc, end;
     int err, status;
-    bool is_left; /* not waited for */
+    const char *begun; /* a file that is made when it has been started */
+    bool is_left;      /* not waited for */
     bool is_killed;
 };
 
@@ -41,6 +42,8 @@ static void run(void *arg)
     close(j->out[1]);
     if (j->rc != MU_OK)
         return;
+    if (j->begun)
+        close(open(j->begun, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
     if (!j->is_left)
         j->end = mu_script_wait(&j->s, &j->status, MU_NEVER);
     if (j->is_killed)
@@ -260,10 +263,16 @@ static void leftovers_live_on(void **state)
  * waits. */
 static void helper_may_die(void **state)
 {
-    struct job j = { .script = "echo $$; sleep 0.3; kill -9 $PPID; exec sleep 1000" };
-    char buf[64];
+    struct job j = { .script = "echo $$; until [ -e begun ]; do sleep 0.01; done; "
+                               "kill -9 $PPID; exec sleep 1000" };
+    char folder[] = "/tmp/muster-spawn-XXXXXX", begun[sizeof(folder) + 6], buf[64];
 
     (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chmod(folder, 0755), 0);
+    snprintf(begun, sizeof(begun), "%s/begun", folder);
+    j.dir = folder;
+    j.begun = begun;
     prepare(&j);
     on_fiber(MU_BACKEND_EPOLL, run, &j);
     assert_int_equal(j.rc, MU_OK);
@@ -272,6 +281,8 @@ static void helper_may_die(void **state)
     read_end(j.out[0], buf, sizeof(buf));
     assert_int_equal(atoi(buf), j.s.pid);
     close(j.out[0]);
+    unlink(begun);
+    rmdir(folder);
     helper_start();
     j = (struct job){ .script = "echo again" };
     run_whole(&j, buf, sizeof(buf));

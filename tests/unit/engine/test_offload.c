@@ -215,7 +215,7 @@ static void talks(void *arg)
     mu_timer_init(&t, timer_fires);
     mu_timer_arm(&t, 1);
     assert_int_equal(mu_sleep(5), MU_OK);
-    mu_timer_arm(&t, 1000);
+    mu_timer_arm(&t, 1000000);
     mu_timer_cancel(&t);
     mu_wake_init(&w);
     mu_wake_raise(&w);
