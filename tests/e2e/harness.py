@@ -135,6 +135,11 @@ class Process:
         with open("/proc/%d/status" % self.pid) as f:
             return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
 
+    def name(self):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return self.status().get("Name")
+        return None
+
 
 def processes():
     return [Process(int(name)) for name in os.listdir("/proc") if name.isdigit()]
@@ -337,7 +342,7 @@ class Server:
 
     def leftovers(self):
         """What a stopped server must not leave: processes, listening ports, its PidFile, shared memory."""
-        found = ["process %d: %s" % (p.pid, p.status().get("Name")) for p in self.family()]
+        found = ["process %d: %s" % (p.pid, p.name()) for p in self.family() if p.name()]
         found += ["port %d still accepts" % port for port in self.ports if self._accepts(port)]
         found += [self.path("logs", name) for name in os.listdir(self.path("logs")) if name.endswith((".pid", ".lock"))]
         found += ["/dev/shm/" + name for name in os.listdir("/dev/shm") if "muster" in name]
