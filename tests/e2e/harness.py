@@ -7,6 +7,7 @@ A Server owns a folder of its own directly under /tmp (readable by the unprivile
 holds conf/, logs/ and htdocs/, and a session of its own, so that its processes are known and nobody else's are touched.
 """
 import atexit
+import collections
 import contextlib
 import http.client
 import os
@@ -83,15 +84,34 @@ def wait_until(what, condition, patience=PATIENCE):
         time.sleep(0.01)
 
 
+RESERVED = collections.deque()
+
+
+def reserve(port):
+    """No other process that runs these tests is given this port until this one has had a hundred others, or ends."""
+    s = socket.socket(socket.AF_UNIX)
+    try:
+        s.bind("\0muster-e2e-port-%d" % port)
+    except OSError:
+        s.close()
+        return False
+    RESERVED.append(s)
+    if len(RESERVED) > 100:
+        RESERVED.popleft().close()
+    return True
+
+
 def free_ports(count):
-    """Ports of 127.0.0.1 that are free now, below those that clients get: no connection takes one meanwhile."""
+    """Ports of 127.0.0.1 that are free now, below those that clients get: no connection takes one meanwhile, nor does another
+    test before a server listens there."""
     with contextlib.ExitStack() as stack:
         ports = []
         while len(ports) < count:
             s = stack.enter_context(socket.socket())
             with contextlib.suppress(OSError):
                 s.bind(("127.0.0.1", random.SystemRandom().randrange(10000, 32768)))
-                ports.append(s.getsockname()[1])
+                if reserve(s.getsockname()[1]):
+                    ports.append(s.getsockname()[1])
         return ports
 
 

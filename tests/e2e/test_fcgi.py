@@ -248,7 +248,7 @@ def test_a_kept_connection_is_kept_for_a_while(serve, beside):
     """ttl=: the server closes what nobody used, on its own."""
     for kind in ("tcp", "unix"):
         b = beside(Backend(kind))
-        s = serve('ProxyPass "/app/" "%s/" enablereuse=on ttl=3s\n' % b.url)
+        s = serve('KeepAliveTimeout 60\nProxyPass "/app/" "%s/" enablereuse=on ttl=3s\n' % b.url)
         with Client(s) as client:
             c = begin(client, b)
             assert c.rest() == []
