@@ -90,7 +90,8 @@ def test_the_client_of_a_script_that_writes(cgi):
     pid = running(s)[0][0]
     c.s.close()
     wait_until("it is gone", lambda: not is_alive(pid))
-    assert len(s.notes("term") + s.notes("pipe")) == 1
+    assert s.notes("term") or s.notes("pipe")  # both, when TERM comes between its note and its end
+    assert len(s.notes("term")) <= 1 and len(s.notes("pipe")) <= 1
 
 
 def test_who_ignores_term_is_killed(cgi):
