@@ -5,12 +5,14 @@ read. So the order of what the server does is seen, and hostile answers are a fe
 """
 import array
 import contextlib
+import fcntl
 import os
 import select
 import shutil
 import socket
 import struct
 import tempfile
+import termios
 
 import harness
 from harness import MPM, PATIENCE, wait_until
@@ -192,6 +194,10 @@ class Conversation:
     def send(self, *parts):
         self.s.sendall(b"".join(parts))
         return self
+
+    def await_arrival(self):
+        """Until the other side has all that was sent, read or not (over TCP)."""
+        wait_until("it has arrived", lambda: fcntl.ioctl(self.s, termios.TIOCOUTQ, bytes(4)) == bytes(4))
 
     def out(self, text):
         return self.send(record(STDOUT, text))

@@ -7,6 +7,7 @@ A Server owns a folder of its own directly under /tmp (readable by the unprivile
 holds conf/, logs/ and htdocs/, and a session of its own, so that its processes are known and nobody else's are touched.
 """
 import atexit
+import collections
 import contextlib
 import http.client
 import os
@@ -83,19 +84,34 @@ def wait_until(what, condition, patience=PATIENCE):
         time.sleep(0.01)
 
 
-GIVEN = set()  # no port is given out twice, though nobody listens on it yet
+RESERVED = collections.deque()
+
+
+def reserve(port):
+    """No other process that runs these tests is given this port until this one has had a hundred others, or ends."""
+    s = socket.socket(socket.AF_UNIX)
+    try:
+        s.bind("\0muster-e2e-port-%d" % port)
+    except OSError:
+        s.close()
+        return False
+    RESERVED.append(s)
+    if len(RESERVED) > 100:
+        RESERVED.popleft().close()
+    return True
 
 
 def free_ports(count):
-    """Ports of 127.0.0.1 that are free now, below those that clients get: no connection takes one meanwhile."""
+    """Ports of 127.0.0.1 that are free now, below those that clients get: no connection takes one meanwhile, nor does another
+    test before a server listens there."""
     with contextlib.ExitStack() as stack:
         ports = []
         while len(ports) < count:
             s = stack.enter_context(socket.socket())
             with contextlib.suppress(OSError):
-                s.bind(("127.0.0.1", random.SystemRandom().choice([n for n in range(10000, 32768) if n not in GIVEN])))
-                ports.append(s.getsockname()[1])
-        GIVEN.update(ports)
+                s.bind(("127.0.0.1", random.SystemRandom().randrange(10000, 32768)))
+                if reserve(s.getsockname()[1]):
+                    ports.append(s.getsockname()[1])
         return ports
 
 
@@ -138,6 +154,11 @@ class Process:
         """The lines of /proc/PID/status."""
         with open("/proc/%d/status" % self.pid) as f:
             return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+    def name(self):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return self.status().get("Name")
+        return None
 
 
 def processes():
@@ -341,7 +362,7 @@ class Server:
 
     def leftovers(self):
         """What a stopped server must not leave: processes, listening ports, its PidFile, shared memory."""
-        found = ["process %d: %s" % (p.pid, p.status().get("Name")) for p in self.family()]
+        found = ["process %d: %s" % (p.pid, p.name()) for p in self.family() if p.name()]
         found += ["port %d still accepts" % port for port in self.ports if self._accepts(port)]
         found += [self.path("logs", name) for name in os.listdir(self.path("logs")) if name.endswith((".pid", ".lock"))]
         found += ["/dev/shm/" + name for name in os.listdir("/dev/shm") if "muster" in name]

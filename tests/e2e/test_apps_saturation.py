@@ -77,9 +77,15 @@ class Site:
 
     def occupy(self):
         """Every process is busy until open_gate()."""
+        self.await_idle()
         busy = [self.ask("busy%d" % i, **{"await": self.gate}) for i in range(PROCESSES)]
         wait_until("all processes are busy", lambda: len(self.ran("busy")) == PROCESSES)
         return busy
+
+    def await_idle(self):
+        """All processes of a pool serve, and have nothing to do."""
+        if self.kind != "fpm":
+            wait_until("all processes are free", lambda: pool_state(self.server, "Idle") == PROCESSES)
 
     def open_gate(self):
         with open(self.gate, "w"):
@@ -161,23 +167,23 @@ def test_nobody_waits_beyond_the_deadline(site, kind):
     assert s.ran("late") == []
     s.open_gate()
     assert [c.answer().status for c in busy] == [200] * PROCESSES
+    s.await_idle()
     assert s.ask("after").answer().body == b"done after\n"
     assert s.ran() == ["busy%d" % i for i in sorted(range(PROCESSES), key=lambda i: s.ran().index("busy%d" % i))] + ["after"]
 
 
 def test_the_deadline_is_kept(site):
-    """A second's wait ends before something that takes four, begun earlier, and after something that takes a tenth."""
+    """A second's wait ends while those that were there before have their processes still, and not before it is over."""
     s = site("testapp", "QueueTimeout 1")
     arrivals = Arrivals()
-    for i in range(PROCESSES):
-        arrivals.expect("four", s.ask("four%d" % i, sleep=4000))
-    wait_until("all processes are busy", lambda: len(s.ran("four")) == PROCESSES)
+    for c in s.occupy():
+        arrivals.expect("busy", c)
     begun = time.monotonic()
     arrivals.expect("late", s.ask("late"))
-    wait_until("a tenth of a second", lambda: time.monotonic() > begun + 0.1)
-    assert arrivals.names() == []
-    arrivals.all()
-    assert arrivals.names() == ["late"] + ["four"] * PROCESSES
+    wait_until("it is told to go", lambda: arrivals.names() == ["late"])
+    assert time.monotonic() >= begun + 1
+    s.open_gate()
+    assert [(name, a.status) for name, a in arrivals.all()] == [("late", 503)] + [("busy", 200)] * PROCESSES
 
 
 @pytest.mark.parametrize("kind", ["testapp", "pool"])
@@ -230,19 +236,11 @@ def test_who_hangs_up_is_never_executed(site, kind):
     assert s.ask("over").answer().status == 503
     for c in s.clients[PROCESSES:PROCESSES + 10]:
         c.s.close()
+    wait_until("the server has seen them leave", lambda: pool_state(s.server, "Queue") == 0)
     arrivals = Arrivals()
-    stays = []
-    # Ten others find room, as soon as the server has seen the first ten leave.
-    while len(stays) < 10:
-        c = s.ask("stays%d" % len(stays))
-        c.s.settimeout(0.2)
-        try:
-            assert c.answer().status == 503
-        except TimeoutError:
-            c.s.settimeout(60)
-            stays.append(c)
-    for i, c in enumerate(stays):
-        arrivals.expect(i, c)
+    for i in range(10):
+        arrivals.expect(i, s.ask("stays%d" % i))
+    wait_until("ten others found room", lambda: pool_state(s.server, "Queue") == 10)
     s.open_gate()
     assert [a.status for _, a in arrivals.all()] == [200] * 10
     assert s.ran("gone") == [] and len(s.ran("stays")) == 10
@@ -272,6 +270,12 @@ def pool_pids(server, program):
             if os.path.basename(f.read().split(b"\0")[0]).decode() == program:
                 found.append(p.pid)
     return sorted(found)
+
+
+def all_pids(server, program):
+    """The pids of a pool that is complete; None of one that is not."""
+    found = pool_pids(server, program)
+    return found if len(found) == PROCESSES else None
 
 
 class Load:
@@ -304,28 +308,26 @@ class Load:
 
 @pytest.mark.parametrize("kind,program", [("testapp", "testapp"), ("pool", os.path.basename(applications.PHP_CGI))])
 def test_every_process_killed_under_load(site, kind, program):
-    """The pool is back within a second (in the best of three: the machine has other work), with all its processes, and
+    """The pool is back within a second (in the best of some: the machine has other work), with all its processes, and
     no request was left without an answer."""
     s = site(kind, "QueueTimeout 20")
     with Load(s, 8) as load:
         wait_until("it serves", lambda: len(load.good_since(0)) > 20)
         took = []
-        for _ in range(3):
-            old = pool_pids(s.server, program)
-            assert len(old) == PROCESSES
+        while len(took) < 3 or (min(took) >= 1 and len(took) < 10):
+            old = wait_until("all are there", lambda: all_pids(s.server, program))
             for pid in old:
                 os.kill(pid, signal.SIGKILL)
             killed = time.monotonic()
             # Four answers, so that it is not one process that has come back.
             took.append(wait_until("it serves again", lambda at=killed: load.good_since(at)[3:4])[0] - killed)
-            wait_until("all are replaced", lambda: len(pool_pids(s.server, program)) == PROCESSES)
-            assert not set(old) & set(pool_pids(s.server, program))
+            wait_until("all are replaced", lambda o=set(old): not o & set(all_pids(s.server, program) or o))
             s.static_is_served()
     assert min(took) < 1, took
     statuses = [status for _, status in load.statuses]
     assert set(statuses) <= {200, 502, 503}, set(statuses)
     # A process holds one request: no more can have been lost, and those that may be tried again were.
-    assert len([x for x in statuses if x != 200]) <= 3 * PROCESSES
+    assert len([x for x in statuses if x != 200]) <= len(took) * PROCESSES
 
 
 def test_a_web_child_that_dies_holds_nothing_back(site):
@@ -337,8 +339,9 @@ def test_a_web_child_that_dies_holds_nothing_back(site):
     wait_until("the queue is full", lambda: pool_state(s.server, "Queue") == 8)
     assert s.ask("over").answer().status == 503
     web = [p.pid for p in s.server.children() if p.pid not in pool_pids(s.server, "testapp") and serves(p.pid)]
-    for pid in web:
-        os.kill(pid, signal.SIGKILL)
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # none takes what another leaves
+        for pid in web:
+            os.kill(pid, number)
     wait_until("they are gone", lambda: not any(Process(pid).is_alive() for pid in web))
     s.open_gate()
     wait_until("all processes are free", lambda: pool_state(s.server, "Idle") == PROCESSES)

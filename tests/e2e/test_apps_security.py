@@ -2,6 +2,7 @@
 
 testapp is run by CGI, by FastCGI over TCP and in a pool of the server's, side by side; PHP by every way there is.
 """
+import contextlib
 import os
 import re
 import shutil
@@ -473,12 +474,18 @@ def test_an_application_has_no_rights_of_the_supervisor(apps, way):
     assert "groups=0" not in ids and ",0" not in ids
 
 
+def pids_of_testapp(server):
+    found = []
+    for p in server.family():
+        with contextlib.suppress(OSError), open("/proc/%d/cmdline" % p.pid, "rb") as f:
+            found += [p.pid] if b"testapp" in f.read() else []
+    return found
+
+
 def test_the_pool_listens_where_no_client_can_reach_it(apps):
     """Its sockets are no file that another user may open, and no port."""
     a = apps()
-    pids = [pid for p in a.server.family() for pid in [p.pid]
-            if b"testapp" in open("/proc/%d/cmdline" % pid, "rb").read()]
-    assert pids
+    pids = wait_until("the pool runs", lambda: pids_of_testapp(a.server))
     with open("/proc/net/unix") as f:
         by_inode = {fields[6]: fields for fields in (line.split() for line in f) if len(fields) > 6}
     for pid in pids:

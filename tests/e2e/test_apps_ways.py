@@ -136,7 +136,7 @@ def test_a_python_guest_book(everything):
     assert int(raw.headers["Content-Length"]) == len(raw.body)
     head = s.request("HEAD", "/cgi/guestbook.py/raw")
     assert head.status == 200 and head.body == b"" and head.headers["Content-Length"] in (None, str(len(raw.body)))
-    assert "signed by Ann" in s.error_log() and "guestbook.py" in s.error_log()
+    wait_until("its words are in the log", lambda: "signed by Ann" in s.error_log() and "guestbook.py" in s.error_log())
     with rawclient.Client(s) as c:
         c.get("/cgi/guestbook.py/stream?until=" + s.path("gates/book"), version="1.0")
         c._until(b"\r\n\r\n")

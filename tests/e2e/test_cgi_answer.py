@@ -431,4 +431,4 @@ def test_many_scripts_at_once(cgi):
     for t in threads:
         t.join(harness.PATIENCE)
     assert not wrong, wrong[:3]
-    assert wait_until("no script is left", lambda: not [p for p in s.server.family() if p.status().get("Name") == "echo"])
+    assert wait_until("no script is left", lambda: not [p for p in s.server.family() if p.name() == "echo"])

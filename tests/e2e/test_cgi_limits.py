@@ -3,6 +3,7 @@ import contextlib
 import os
 import resource
 import select
+import struct
 import threading
 
 import pytest
@@ -107,42 +108,31 @@ class Queue:
         wait_until("all places are taken", lambda: len(self.s.notes("ran busy")) == self.most)
         return busy
 
-    @staticmethod
-    def is_queued(client, seconds=0.2):
-        """It is not told to go, for all that is known."""
-        return not select.select([client.s], [], [], seconds)[0]
+    def waiting(self):
+        """How many stand in line, in all processes: the second number of the table that these share."""
+        for fd in os.listdir("/proc/%d/fd" % self.s.server.pid):
+            path = "/proc/%d/fd/%s" % (self.s.server.pid, fd)
+            if os.readlink(path).startswith("/memfd:muster-scripts"):
+                with open(path, "rb") as f:
+                    return struct.unpack("II", f.read(8))[1]
+        raise AssertionError("there is no such table")
+
+    def await_waiting(self, n):
+        wait_until("%d wait" % n, lambda: self.waiting() == n)
 
     def fill(self, n, fields="", method="GET"):
         """n that wait, and so the queue is full: one more is told so."""
-        waiting = []
-
-        def is_full():
-            for c in [c for c in waiting if not self.is_queued(c, 0)]:
-                assert refused(c)  # another one, that only tried, was there first
-                waiting.remove(c)
-            while len(waiting) < n:
-                waiting.append(self.s.ask("/cgi/held?gone", fields, method))
-            return self.is_over() and all(self.is_queued(c, 0) for c in waiting)
-
-        wait_until("the queue is full", is_full)
+        waiting = [self.s.ask("/cgi/held?gone", fields, method) for _ in range(n)]
+        self.await_waiting(n)
+        assert refused(self.ask("over"))
         return waiting
 
     def enter(self, name):
-        """One that waits, as soon as there is room in the queue."""
-        def try_it():
-            c = self.ask(name)
-            if self.is_queued(c):
-                return c
-            assert refused(c)
-            return None
-        return wait_until("there is room in the queue", try_it)
-
-    def is_over(self):
-        c = self.ask("over")
-        if self.is_queued(c):
-            c.s.close()
-            return False
-        return refused(c)
+        """One that waits."""
+        n = self.waiting()
+        c = self.ask(name)
+        self.await_waiting(n + 1)
+        return c
 
 
 def refused(client):
@@ -175,7 +165,7 @@ def test_nobody_waits_beyond_the_deadline(cgi):
     q.s.static_is_served()
     q.s.open_gate("go")
     assert [c.answer().status for c in busy] == [200, 200]
-    assert q.ask("after").answer().body == b"done after\n"
+    wait_until("a place is free", lambda: q.ask("after").answer().body == b"done after\n")
     assert sorted(q.s.notes("ran")) == ["ran after", "ran busy0", "ran busy1"]
     q.s.await_log("CGIMaxProcesses")
 
@@ -200,6 +190,7 @@ def test_who_hangs_up_is_never_executed(cgi):
     busy = q.occupy()
     for c in q.fill(3):
         c.s.close()
+    q.await_waiting(0)
     stays = [q.enter("stays%d" % i) for i in range(3)]
     q.s.open_gate("go")
     assert [c.answer().status for c in busy + stays] == [200] * 4
@@ -211,6 +202,7 @@ def test_who_hangs_up_with_a_body_is_never_executed(cgi):
     busy = q.occupy()
     for c in q.fill(1, "Content-Length: 500000\r\n", "POST"):
         c.send(b"x" * 1000).s.close()
+    q.await_waiting(0)
     c = q.enter("stays")
     q.s.open_gate("go")
     assert [c.answer().status for c in busy + [c]] == [200] * 2
@@ -219,10 +211,11 @@ def test_who_hangs_up_with_a_body_is_never_executed(cgi):
 
 def test_a_place_is_free_when_its_script_is_gone(cgi):
     """By its end, by its client's, by its timeout, and by the death of the process that asked for it."""
-    q = Queue(cgi, 1, 10, 60, "CGIScriptTimeout 1\n")
+    q = Queue(cgi, 1, 10, 60, '<Location "/cgi/late">\nCGIScriptTimeout 1\n</Location>\n')
     s = q.s
     s.sh("quick", "head; echo quick\n")
-    s.python("holds", 'note("holds %d" % os.getpid())\ngate("never")\n')
+    for name in ("holds", "late"):
+        s.python(name, 'note("holds %d" % os.getpid())\ngate("never")\n')
     s.gate("never")
     for _ in range(3):
         assert s.get("/cgi/quick").body == b"quick\n"
@@ -230,7 +223,7 @@ def test_a_place_is_free_when_its_script_is_gone(cgi):
     wait_until("it runs", lambda: s.notes("holds"))
     c.s.close()
     assert s.get("/cgi/quick").body == b"quick\n"
-    assert s.get("/cgi/holds").status == 504
+    assert s.get("/cgi/late").status == 504
     assert s.get("/cgi/quick").body == b"quick\n"
 
 
@@ -276,7 +269,7 @@ SANITIZED = any(name in os.environ for name in ("ASAN_OPTIONS", "TSAN_OPTIONS"))
 COUNT = {"event": 1000, "worker": 150, "prefork": 60}[harness.MPM] // (4 if SANITIZED else 1)
 CROWD = """
 CGIMaxProcesses 2000
-TimeOut 60
+TimeOut 600
 <IfModule mpm_prefork_module>
     ServerLimit 80
     MaxRequestWorkers 80

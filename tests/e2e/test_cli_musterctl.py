@@ -1,4 +1,5 @@
 """musterctl: what apachectl and a2enmod and its kin do, on a tree laid out as Debian's /etc/apache2."""
+import contextlib
 import os
 import re
 import shutil
@@ -243,17 +244,20 @@ class Tree:
                 found.append(p)
         return found
 
+    def kill(self):
+        """KILL what there is, also what was forked meanwhile; returns whether there was nothing."""
+        found = self.processes()
+        for p in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(p.pid, 9)
+        return not found
+
 
 @pytest.fixture
 def tree():
     t = Tree()
     yield t
-    for p in t.processes():
-        try:
-            os.kill(p.pid, 9)
-        except ProcessLookupError:
-            pass
-    harness.wait_until("everything is gone", lambda: not t.processes())
+    harness.wait_until("everything is gone", t.kill)
     shutil.rmtree(t.root)
 
 

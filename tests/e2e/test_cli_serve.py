@@ -38,6 +38,7 @@ class Served:
                             self.read("out"), re.S)
         self.root, self.mpm, self.host, port = harness.wait_until("it is announced", look).groups()
         self.port = int(port)
+        harness.wait_until("the children of the start serve", lambda: harness.UP in self.read("err"))
         return self
 
     def get(self, path):
@@ -120,6 +121,7 @@ def test_folders_are_listed(serve, site):
 def test_logs(serve, site):
     s = serve(site, "--port", "0").wait()
     s.get("/a.txt")
+    harness.wait_until("the first request is logged", lambda: s.read("out").count("\n") == 2)
     s.get("/nothing")
     form = r'127\.0\.0\.1 - - \[[^]]+\] "GET %s HTTP/1\.1" %d \d+'
     harness.wait_until("both requests are logged", lambda: s.read("out").count("\n") == 3)

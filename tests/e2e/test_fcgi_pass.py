@@ -122,17 +122,18 @@ def test_a_large_answer_to_a_slow_client(start):
 
 def test_while_the_answer_goes_on(start):
     """The server neither writes to the client nor closes it nor takes it for idle, however long the application takes."""
-    b, s = start(config="TimeOut 1\nKeepAliveTimeout 1\n")
-    with Client(s) as client, Client(s) as other:
+    b, s = start(config="TimeOut 4\nKeepAliveTimeout 4\n")
+    with Client(s) as client:
         client.get("/app/x")
         c = b.expect()
         with c.take_client() as f:
             f.sendall(b"HTTP/1.1 200 OK\r\n\r\nfirst ")
             assert client.head().status == 200 and client.read_exactly(6) == b"first "
             # Somebody else is given up for silence, who began later than this one.
-            other.get("/other/x")
-            silent = b.expect()
-            assert other.answer().status == 504 and ABORT in silent.rest()
+            with Client(s) as other:
+                other.get("/other/x")
+                silent = b.expect()
+                assert other.answer().status == 504 and ABORT in silent.rest()
             f.sendall(b"last")
             assert client.read_exactly(4) == b"last"
             c.send(done(200, 10), end())
@@ -258,7 +259,7 @@ def test_misuse(start):
                 assert client.answer().status == 502, name
             assert c.rest() in ([], [ABORT]), name
         works(s, b)
-    assert len(log_lines(s, "[proxy_fcgi:error]")) == 9
+    wait_until("each is in the log", lambda: len(log_lines(s, "[proxy_fcgi:error]")) == 9)
 
 
 def test_taken_and_given_up(start):
