@@ -5,14 +5,12 @@ read. So the order of what the server does is seen, and hostile answers are a fe
 """
 import array
 import contextlib
-import fcntl
 import os
 import select
 import shutil
 import socket
 import struct
 import tempfile
-import termios
 
 import harness
 from harness import MPM, PATIENCE, wait_until
@@ -196,8 +194,7 @@ class Conversation:
         return self
 
     def await_arrival(self):
-        """Until the other side has all that was sent, read or not (over TCP)."""
-        wait_until("it has arrived", lambda: fcntl.ioctl(self.s, termios.TIOCOUTQ, bytes(4)) == bytes(4))
+        harness.await_arrival(self.s)
 
     def out(self, text):
         return self.send(record(STDOUT, text))

@@ -9,6 +9,7 @@ holds conf/, logs/ and htdocs/, and a session of its own, so that its processes 
 import atexit
 import collections
 import contextlib
+import fcntl
 import http.client
 import os
 import pwd
@@ -19,6 +20,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import termios
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -82,6 +84,12 @@ def wait_until(what, condition, patience=PATIENCE):
             return answer
         assert time.monotonic() < end, "never happened: %s" % what
         time.sleep(0.01)
+
+
+def await_arrival(s):
+    """Until the other side's kernel has all that was sent on the TCP socket s, read or not. What is sent on another
+    connection behind this arrives behind it, too; without it nothing says so when there are several processors."""
+    wait_until("it has arrived", lambda: fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4)) == bytes(4))
 
 
 RESERVED = collections.deque()

@@ -325,10 +325,9 @@ def test_event_request_limit_holds_kept_connections(serve):
                    "MaxRequestWorkers 2\nKeepAliveTimeout 600\n")
     stack, (a, b, c, d, e, f) = held(server, 6)
     with stack:
-        for s in (a, b):
-            s.sendall(REQUEST.replace(b"/", b"/park", 1))
-        for s in (c, d):
-            s.sendall(REQUEST)
+        for s, path in (a, b"/park"), (b, b"/park"), (c, b"/"), (d, b"/"):
+            s.sendall(REQUEST.replace(b"/", path, 1))
+            harness.await_arrival(s)
         # The one listener sees this last. What is no request needs no place.
         e.sendall(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")
         assert e.recv(4096).startswith(b"HTTP/1.1 400")
