@@ -7,6 +7,7 @@
 #include "mpm/gate.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <muster/clock.h>
 #include <muster/log.h>
@@ -24,6 +25,8 @@ enum {
     ERROR_REST_MS = 100,
     STOP_AGAIN_MS = 200,
 };
+
+static const char NEARLY_OUT[] = "the process is about to run out of descriptors";
 
 static const char *name_of(const struct mu_gate *g)
 {
@@ -147,6 +150,20 @@ static void accept_failed(struct mu_gate *g, const struct mu_listener *l)
     }
 }
 
+/* Is the next descriptor below the mark? A gate that only looked behind each accept would let in one
+ * too many for every connection that is closed. */
+static bool has_room(const struct mu_gate *g, const struct mu_listener *l)
+{
+    int next;
+
+    if (!g->is_tight)
+        return true;
+    next = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+    if (next >= 0)
+        close(next);
+    return next >= 0 && next < g->fd_high;
+}
+
 static void on_ready(struct mu_io *io, unsigned events)
 {
     struct mu_gate_door *d = MU_CONTAINER_OF(io, struct mu_gate_door, watch.io);
@@ -159,6 +176,10 @@ static void on_ready(struct mu_io *io, unsigned events)
     (void)events;
     if (g->is_paused || g->is_starved || g->is_closed || (g->may_accept && !g->may_accept(g)))
         return;
+    if (!has_room(g, d->listener)) {
+        starve(g, d->listener, NEARLY_OUT);
+        return;
+    }
     fd = accept4(d->listener->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         accept_failed(g, d->listener);
@@ -166,8 +187,10 @@ static void on_ready(struct mu_io *io, unsigned events)
     }
     if (!mu_addr_from_sa(&peer, (const struct sockaddr *)&sa, len))
         memset(&peer, 0, sizeof(peer));
-    if (fd >= g->fd_high)
-        starve(g, d->listener, "the process is about to run out of descriptors");
+    if (fd >= g->fd_high) {
+        g->is_tight = true;
+        starve(g, d->listener, NEARLY_OUT);
+    }
     g->on_accept(g, fd, d->listener, &peer);
 }
 

@@ -37,6 +37,7 @@ struct mu_gate {
     bool is_starved; /**< no descriptors left: waits for one to be closed */
     bool is_closed;
     struct mu_timer retry;
+    bool is_tight;     /**< they have run out once: looked at before each accept since */
     int fd_high;       /**< a descriptor from here on: too few are left for files and backends */
     int64_t logged_ms; /**< when it was last said that descriptors run out */
 };

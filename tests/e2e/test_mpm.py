@@ -370,11 +370,7 @@ def test_event_request_limit_loses_nobody(serve, listeners):
             assert s.recv(4096).startswith(b"HTTP/1.1 200")
 
 
-@needs_event
-def test_running_out_of_descriptors(make):
-    """What cannot be accepted waits; it is served when connections have been closed."""
-    server = make("StartServers 1\nServerLimit 1\nThreadsPerChild 2\nMaxRequestWorkers 2\nKeepAliveTimeout 600\n")
-    limit = 64
+def start_with_descriptors(server, limit):
     original = subprocess.Popen
 
     def limited(*args, **kwargs):
@@ -385,16 +381,39 @@ def test_running_out_of_descriptors(make):
         server.start()
     finally:
         subprocess.Popen = original
+
+
+@needs_event
+def test_running_out_of_descriptors(make):
+    """What cannot be accepted waits; it is served when connections have been closed."""
+    server = make("StartServers 1\nServerLimit 1\nThreadsPerChild 2\nMaxRequestWorkers 2\nKeepAliveTimeout 600\n")
+    start_with_descriptors(server, 64)
     with contextlib.ExitStack() as stack:
-        many = [stack.enter_context(server.connect()) for _ in range(limit * 2)]
+        many = [stack.enter_context(server.connect()) for _ in range(128)]
         wait_until("the log says so", lambda: "waiting until one is closed" in server.error_log())
         ask(many[0])
         last = many.pop()
         last.sendall(REQUEST)
         for s in many[1:]:
             s.close()
-        assert last.recv(4096).startswith(b"HTTP/1.1 200")
+        answer(last)
         ask(many[0])
+
+
+@needs_event
+def test_waiting_connections_leave_descriptors_to_files(make):
+    """For each connection that is closed one that waits is let in, never two: each new file can still be opened."""
+    names = ["%d.txt" % n for n in range(24)]
+    server = make("StartServers 1\nServerLimit 1\nThreadsPerChild 2\nMaxRequestWorkers 2\nKeepAliveTimeout 600\n",
+                  files={name: "hello\n" for name in names})
+    start_with_descriptors(server, 64)
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(server.connect()) for _ in range(128)]
+        wait_until("the log says so", lambda: "waiting until one is closed" in server.error_log())
+        for name, leaving in zip(names, many[1:]):
+            leaving.close()
+            many[0].sendall(REQUEST.replace(b"/", b"/" + name.encode(), 1))
+            answer(many[0])
 
 
 # Stopping children
