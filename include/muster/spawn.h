@@ -36,6 +36,11 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_script_wait(struct mu_script *s, int *
 /** The same without waiting: MU_AGAIN while it runs. */
 MU_NODISCARD enum mu_rc mu_script_try_wait(struct mu_script *s, int *status);
 /**
+ * Of one whose end was not reported yet: is it about to be? It has ended, or closes its descriptors
+ * because it ends; one that closed them by itself goes on.
+ */
+MU_NODISCARD bool mu_script_is_ending(const struct mu_script *s);
+/**
  * Done with it, in order. If it runs still its process group gets TERM and, three seconds later,
  * KILL: by the helper, so this does not wait. What a program that has ended left running goes on.
  */

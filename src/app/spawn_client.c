@@ -10,12 +10,14 @@
 #include <muster/clock.h>
 #include <muster/str.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
     FDS_MAX = 5,
     CROWDED_MS = 10, /* too many descriptors are on their way: nothing tells when there are fewer */
+    PROC_EXITING = 4, /* PF_EXITING in the flags of proc(5) */
 };
 
 /* A packet and its descriptors. */
@@ -207,6 +209,29 @@ enum mu_rc mu_script_try_wait(struct mu_script *s, int *status)
         return MU_EIO;
     *status = r.value;
     return MU_OK;
+}
+
+bool mu_script_is_ending(const struct mu_script *s)
+{
+    char path[32], text[512], state;
+    unsigned flags;
+    const char *rest;
+    ssize_t n;
+    int fd;
+
+    if (kill(s->pid, 0) != 0 && errno == ESRCH)
+        return true;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)s->pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n < 0 ? 0 : n] = '\0';
+    rest = strrchr(text, ')'); /* behind its name: state, four ids and a number, flags */
+    if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
+        return false;
+    return state == 'Z' || state == 'X' || (flags & PROC_EXITING) != 0;
 }
 
 void mu_script_end(struct mu_script *s)

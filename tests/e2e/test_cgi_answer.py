@@ -4,6 +4,8 @@ Heads that could split an answer are in test_apps_security.py, a gigabyte each w
 """
 import contextlib
 import os
+import select
+import signal
 import threading
 import zlib
 
@@ -322,6 +324,28 @@ def test_an_answer_that_breaks_off_does_not_look_complete(cgi):
     c = s.ask("/cgi/killed")
     assert c.head().status == 200 and c.chunk() == b"first\n"
     s.open_gate("go")
+    assert c.is_closed()
+    s.await_log("/cgi/killed")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="stops a process of the server's user")
+def test_an_answer_that_breaks_off_beside_a_helper_that_is_late(cgi):
+    """How the script ended is known by the helper alone, which gets no processor for a while."""
+    s = cgi("KeepAliveTimeout 500ms\n")
+    s.sh("killed", 'head; echo first; gate go; kill -9 $$\n')
+    s.gate("go")
+    c = s.ask("/cgi/killed")
+    assert c.head().status == 200 and c.chunk() == b"first\n"
+    helper = next(p for p in s.server.children() if p.name() == "muster-cgi")
+    os.kill(helper.pid, signal.SIGSTOP)
+    try:
+        s.open_gate("go")
+        wait_until("the script has ended", lambda: not any(p.is_alive() and p.ppid() == helper.pid for p in harness.processes()))
+        later = s.ask("/index.html")
+        assert later.answer().status == 200 and later.is_closed()  # which took longer than a script is waited for
+        assert not select.select([c.s], [], [], 0)[0]
+    finally:
+        os.kill(helper.pid, signal.SIGCONT)
     assert c.is_closed()
     s.await_log("/cgi/killed")
 

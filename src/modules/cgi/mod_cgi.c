@@ -15,8 +15,9 @@ enum {
     QUEUE_TIMEOUT_MS = 10 * 1000,
     LOG_LENGTH = 10385760, /* httpd's numbers */
     LOG_BUFFER = 1024,
-    EXIT_MS = 100,  /* between the end of a script's output and its own, when that is not late */
-    TAIL_MS = 1000, /* for what it does behind its answer */
+    EXIT_MS = 100, /* between the end of a script's output and its own, when that is not late */
+    REPORT_MS = 10 * 1000, /* until the helper tells of an end, on a machine that has much to do */
+    TAIL_MS = 1000,        /* for what it does behind its answer */
 };
 
 #define HANDLER "cgi-script"
@@ -135,6 +136,15 @@ static enum mu_rc how_ended(const struct cgi_run *c)
     return c->is_lost || (c->has_exited && WIFSIGNALED(c->exit_status)) ? MU_GONE : MU_EOF;
 }
 
+/* Its output has ended. Did it end by that, and how? One that closed its output and goes on is not
+ * waited for. */
+static void await_end(struct cgi_run *c)
+{
+    cgi_tail(c, EXIT_MS);
+    if (!c->has_exited && mu_script_is_ending(&c->script))
+        cgi_tail(c, REPORT_MS);
+}
+
 /* The answer goes out before what the script does behind it is awaited; but what is another request's
  * answer is only asked for when this one is over, since it may be a script's, too. */
 static enum mu_status finish_in_order(struct cgi_run *c)
@@ -142,7 +152,7 @@ static enum mu_status finish_in_order(struct cgi_run *c)
     bool is_sent = c->answer.has_begun;
     enum mu_status status = MU_200_OK;
 
-    cgi_tail(c, EXIT_MS);
+    await_end(c);
     if (is_sent)
         status = mu_cgi_answer_end(&c->answer, how_ended(c), MU_500_INTERNAL_SERVER_ERROR);
     if (!c->has_exited)
@@ -183,7 +193,7 @@ static enum mu_status finish_raw(struct cgi_run *c)
     bool is_done = c->end == CGI_DONE;
 
     if (is_done)
-        cgi_tail(c, EXIT_MS);
+        await_end(c);
     else
         (void)cgi_hear(c);
     cgi_explain_end(c);
