@@ -6,6 +6,7 @@
 #include <muster/mutex.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 
 static struct trace seen;
 static struct mu_fiber *parked;
@@ -284,23 +285,32 @@ static void slow_in_place(void *arg)
     mu_offload(slow, arg);
 }
 
+/* Run it, and say whether that was logged as the module's doing: a turn during which others had the
+ * processor may be logged too, as the core's. */
+static bool is_blamed(struct mu_reactor *r, void (*fn)(void *arg))
+{
+    unsigned before = log_lines;
+
+    run_fiber(r, fn, NULL);
+    turn_n(r, 2);
+    return log_lines > before && strstr(log_last, "MU0100") && strstr(log_last, "sluggish");
+}
+
 static void test_slow_turn_is_logged_once(void **state)
 {
     struct mu_reactor *r = reactor_of(MU_BACKEND_EPOLL);
-    unsigned before = log_lines;
+    int runs = 0, logged = 0;
+    time_t begun;
 
     (void)state;
-    run_fiber(r, slow_in_place, NULL); /* blocking work in place is what such a reactor is for */
-    turn_n(r, 2);
-    assert_int_equal(log_lines, before);
-    run_fiber(r, slow, NULL);
-    turn_n(r, 2);
-    assert_int_equal(log_lines, before + 1);
-    assert_non_null(strstr(log_last, "MU0100"));
-    assert_non_null(strstr(log_last, "sluggish"));
-    run_fiber(r, slow, NULL);
-    turn_n(r, 2);
-    assert_int_equal(log_lines, before + 1); /* one a second at most */
+    /* Blocking work in place is what such a reactor is for. */
+    assert_false(is_blamed(r, slow_in_place));
+    while (!is_blamed(r, slow))
+        assert_true(runs++ < 1000); /* the core was blamed within this second */
+    begun = time(NULL);
+    for (runs = 0; runs < 5; runs++)
+        logged += is_blamed(r, slow);
+    assert_true(logged <= time(NULL) - begun + 1); /* one a second at most */
     mu_reactor_destroy(r);
 }
 
