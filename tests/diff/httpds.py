@@ -11,16 +11,22 @@ import subprocess
 import time
 
 from case import HERE, fill
+from wire import PATIENCE
 
 CLIENT = "127.0.0.9"
 
 
-def free_port():
-    """A port that is free on every address of the loopback network that is used, below those that clients get."""
+def reserve_port():
+    """A port that is free on every address of the loopback network that is used, below those that clients get; and a socket.
+    Until that is closed no other runner, and no end-to-end test (see tests/e2e/harness.py), is given the same port."""
     while True:
+        port = random.SystemRandom().randrange(10000, 32768)
+        held = socket.socket(socket.AF_UNIX)
         with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(("", random.SystemRandom().randrange(10000, 32768)))
-            return str(s.getsockname()[1])
+            held.bind("\0muster-e2e-port-%d" % port)
+            s.bind(("", port))
+            return str(port), held
+        held.close()
 
 
 def unprivileged():
@@ -71,7 +77,7 @@ class Httpd:
         self.wait_until_ready(int(values["PORT"]))
 
     def wait_until_ready(self, port):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 socket.create_connection((self.addr, port), 1, (CLIENT, 0)).close()
@@ -103,7 +109,7 @@ class Httpd:
         elif process.returncode != 0:
             complaint = "%s ended by itself with status %d" % (self.name, process.returncode)
         try:
-            process.wait(15)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             complaint = "%s ignored SIGTERM" % self.name
             os.killpg(process.pid, signal.SIGKILL)

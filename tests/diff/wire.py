@@ -3,7 +3,7 @@ import select
 import socket
 import time
 
-PATIENCE = 5.0                      # seconds that a response may take
+PATIENCE = 60.0                     # seconds that anything may take; only a failing request takes so long
 NO_BODY = ("204", "304")
 
 
@@ -133,7 +133,7 @@ class Talk:
 def finish(sock, reader, talk, options):
     """See how the connection ends: by the server, or by us while the server would go on."""
     if "half" not in options and not (talk.responses and talk.responses[-1].says_close()):
-        ready, _, _ = select.select([sock], [], [], 0.1 if "patient" in options else 0.004)
+        ready, _, _ = select.select([sock], [], [], 1.0 if "patient" in options else 0.004)
         if not ready:
             sock.shutdown(socket.SHUT_WR)
             talk.extra = reader.rest()
@@ -184,9 +184,9 @@ def talk(source, address, connection):
     return result
 
 
-def read_new_lines(path, offset, wanted):
+def read_new_lines(path, offset, wanted, patience=1.0):
     """Lines added to a log since `offset`, waiting a moment until there are `wanted` of them; and the new offset."""
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + patience
     while True:
         try:
             with open(path, "rb") as f:
