@@ -22,7 +22,7 @@ enum {
     TICK_MS = 1000,
     READY_PATIENCE_MS = 30000, /* for the children of the start: to serve at all, and to be all */
     BLIND_MS = 100,            /* between looks at the channels while out of memory */
-    RELIEF_PATIENCE_MS = 1000, /* for the old children to say that they take no more connections */
+    RELIEF_PATIENCE_MS = 5000, /* for the old children to say that they take no more connections */
     LOGGER_PATIENCE_MS = 5000, /* for piped loggers at a full stop */
     REHEARSAL_PATIENCE_MS = 60000,
 };
