@@ -32,6 +32,8 @@ UNTHREADED = ("test_apps_dokuwiki", "test_cli")
 def pytest_configure(config):
     for name, meaning in MARKS.items():
         config.addinivalue_line("markers", "%s: %s" % (name, meaning))
+    # What a thread asserts counts, and a thread that ended early asked for nothing any more.
+    config.addinivalue_line("filterwarnings", "error::pytest.PytestUnhandledThreadExceptionWarning")
 
 
 def pytest_itemcollected(item):

@@ -105,11 +105,11 @@ def test_in_a_real_browser(wiki, beside, way):
     b.wait_for(".toolbar button")  # made by DokuWiki's script: it has run
     b.type("#wiki__text", "====== Seen ======\n\nWritten by a //browser//.")
     b.click("#edbtn__save")
-    assert b.text("#dokuwiki__content h1") == "Seen"
-    assert b.text("#dokuwiki__content em") == "browser"
-    # Everything that the page is made of has come: styles, scripts, pictures.
-    broken = b.run("return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)")
-    assert broken == []
+    b.wait_for_text("#dokuwiki__content h1", "Seen")
+    b.wait_for_text("#dokuwiki__content em", "browser")
+    # Everything that the page is made of comes: styles, scripts, pictures.
+    wait_until("all pictures are there", lambda: b.run(
+        "return [...document.images].every(i => i.complete && i.naturalWidth)"))
     assert b.run("return document.styleSheets.length") > 0
     assert b.run("return typeof jQuery") == "function"
     assert "Written by a //browser//" in w.get("doku.php", id="test:browser", do="export_raw").text

@@ -181,7 +181,7 @@ def test_the_deadline_is_kept(site):
     begun = time.monotonic()
     arrivals.expect("late", s.ask("late"))
     wait_until("it is told to go", lambda: arrivals.names() == ["late"])
-    assert time.monotonic() >= begun + 1
+    assert time.monotonic() >= begun + 0.9  # the server counts from the beginning of a turn of its event loop
     s.open_gate()
     assert [(name, a.status) for name, a in arrivals.all()] == [("late", 503)] + [("busy", 200)] * PROCESSES
 
@@ -316,6 +316,8 @@ def test_every_process_killed_under_load(site, kind, program):
         took = []
         while len(took) < 3 or (min(took) >= 1 and len(took) < 10):
             old = wait_until("all are there", lambda: all_pids(s.server, program))
+            if len(took) >= 3:  # those that ended young are started again at growing distances
+                time.sleep(4)
             for pid in old:
                 os.kill(pid, signal.SIGKILL)
             killed = time.monotonic()
@@ -353,9 +355,14 @@ def test_a_web_child_that_dies_holds_nothing_back(site):
     assert s.ran("waits") == [], "nobody was there any more to be answered"
 
 
+def target(path):
+    with contextlib.suppress(OSError):  # of a connection that is closed meanwhile, for example
+        return os.readlink(path)
+    return ""
+
+
 def serves(pid):
     """Is it a process of the server itself that holds connections of clients?"""
     with contextlib.suppress(OSError):
-        return os.path.samefile("/proc/%d/exe" % pid, "/proc/self/exe") is False and any(
-            os.readlink("/proc/%d/fd/%s" % (pid, fd)).startswith("socket:") for fd in os.listdir("/proc/%d/fd" % pid))
+        return any(target("/proc/%d/fd/%s" % (pid, fd)).startswith("socket:") for fd in os.listdir("/proc/%d/fd" % pid))
     return False

@@ -112,9 +112,10 @@ class Queue:
         """How many stand in line, in all processes: the second number of the table that these share."""
         for fd in os.listdir("/proc/%d/fd" % self.s.server.pid):
             path = "/proc/%d/fd/%s" % (self.s.server.pid, fd)
-            if os.readlink(path).startswith("/memfd:muster-scripts"):
-                with open(path, "rb") as f:
-                    return struct.unpack("II", f.read(8))[1]
+            with contextlib.suppress(FileNotFoundError):  # of a child that has come or gone meanwhile
+                if os.readlink(path).startswith("/memfd:muster-scripts"):
+                    with open(path, "rb") as f:
+                        return struct.unpack("II", f.read(8))[1]
         raise AssertionError("there is no such table")
 
     def await_waiting(self, n):

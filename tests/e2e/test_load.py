@@ -344,7 +344,7 @@ def test_unfinished_heads_do_not_fill_the_memory(serve):
             assert s.recv(12) == b"HTTP/1.1 503"
         growing[0].sendall(b"\r\nHost: x\r\n\r\n")
         answer(growing[0])
-        assert server.error_log().count("MU0542") == 1
+        assert server.error_log().count("MU0542") < 10  # not one for each: one in ten seconds
 
 
 # What is left
@@ -373,9 +373,9 @@ def test_memory_and_descriptors_are_flat(serve):
 
     def look():
         children = server.children()
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a spare one may end meanwhile
+        with contextlib.suppress(OSError, KeyError, ZeroDivisionError):  # a spare one may end meanwhile
             return (sum(len(os.listdir("/proc/%d/fd" % p.pid)) for p in children) / len(children),
-                    max(memory(p.pid)["Pss_Anon"] for p in children), own_descriptors())
+                    max(memory(p.pid)["Anonymous"] for p in children), own_descriptors())
         return None
 
     def own_descriptors():
@@ -386,22 +386,18 @@ def test_memory_and_descriptors_are_flat(serve):
         wait_until("the spare ones are gone", lambda: len(server.children()) <= 2)
         return wait_until("none ends meanwhile", look)
 
+    def is_flat(now):
+        # A worker that had not served yet has opened its own few.
+        return now[0] <= before[0] + 20 and now[2] <= before[2] and (SANITIZED or now[1] <= before[1] + 300_000)
+
     exercise()
     exercise()
     before = state()
     for _ in range(3):
         exercise()
-    after = state()
-    # A worker that had not served yet has opened its own few.
-    assert after[0] <= before[0] + 20 and after[2] <= before[2], (before, after)
-    if not SANITIZED:
-        assert after[1] <= before[1] + 300_000, (before, after)
+    wait_until("all is as before: %s" % (before,), lambda: is_flat(state()))
     for _ in range(5):
         server.send_signal(signal.SIGUSR1)
         exercise()
     wait_until("one generation is left", lambda: len(server.children()) <= 2)
-    wait_until("the last restart has given its descriptors back",
-               lambda: own_descriptors() <= before[2])
-    later = state()
-    if not SANITIZED:
-        assert later[1] <= before[1] + 300_000, (before, later)
+    wait_until("the restarts have given back what they took: %s" % (before,), lambda: is_flat(state()))

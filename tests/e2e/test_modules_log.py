@@ -26,7 +26,11 @@ CustomLog "{root}/logs/fields" fields
     with s.connect() as c:
         port = c.getsockname()[1]
         c.sendall(request)
-        answer = c.recv(65536)
+        answer = b""
+        while not answer.endswith(b"\r\n\r\nhello"):
+            piece = c.recv(65536)
+            assert piece, answer
+            answer += piece
     all_, fields = lines_of(s, "all", 1)[0], lines_of(s, "fields", 1)[0]
     sent = len(request)
     m = re.fullmatch(

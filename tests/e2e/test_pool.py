@@ -108,11 +108,11 @@ def test_environment_is_clean(pools):
 
 
 def test_limits_and_place(pools):
-    p = pools(*static(1, "LimitCPU 77", "LimitMemory 512M", "LimitFiles 99", "LimitProcesses 321",
+    p = pools(*static(1, "LimitCPU 77", "LimitMemory 512M", "LimitFiles 99", "LimitProcesses 4321",
                       "WorkingDirectory /usr")).start()
     limits = {f[0]: (int(f[1]), int(f[2])) for f in (line.split() for line in p.text("limits").splitlines())}
     assert limits["cpu"] == (77, 77) and limits["as"] == (512 << 20, 512 << 20)
-    assert limits["nofile"] == (99, 99) and limits["nproc"] == (321, 321)
+    assert limits["nofile"] == (99, 99) and limits["nproc"] == (4321, 4321)
     assert p.text("cwd") == "/usr\n"
     assert p.text(alloc="1000") == "refused\n"
     assert p.text(alloc="10") == "allocated\n"

@@ -272,7 +272,9 @@ def target(path):
 
 def has_socket(pid, number):
     folder = "/proc/%d/fd" % pid
-    return "socket:[%s]" % number in [target(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+    with contextlib.suppress(FileNotFoundError):  # it has ended
+        return "socket:[%s]" % number in [target(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+    return False
 
 
 def web_children(server):

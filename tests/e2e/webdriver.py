@@ -1,4 +1,5 @@
 """Debian's Chromium, driven by the WebDriver protocol (https://www.w3.org/TR/webdriver2/) with urllib alone."""
+import contextlib
 import json
 import os
 import socket
@@ -72,6 +73,14 @@ class Chromium(Background):
 
     def text(self, selector):
         return self.call("/element/%s/text" % self.wait_for(selector))
+
+    def wait_for_text(self, selector, text):
+        """Until the first such element says that: on the next page, while it is not there yet."""
+        def says():
+            with contextlib.suppress(AssertionError):  # the element was the last page's
+                return self.find(selector) and self.text(selector) == text
+            return False
+        harness.wait_until("%s says %r" % (selector, text), says)
 
     def run(self, script):
         return self.call("/execute/sync", {"script": script, "args": []})
