@@ -377,7 +377,7 @@ def test_a_bad_head_is_no_answer(apps, way, case):
         assert b"evil" not in answer.body and not any("evil" in (n + v).lower() for n, v in answer.headers)
         if answer["Connection"] != "close":
             assert c.get("/").answer().body == b"hello\n"
-    assert "MU" in a.server.error_log()
+    wait_until("the log says why", lambda: re.search(r":error\] .*\[client 127\.0\.0\.1:\d+\] MU\d+: ", a.server.error_log()))
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -12,10 +12,9 @@ def access_log(server):
 
 
 def test_slow_head(serve):
-    server = serve("RequestReadTimeout header=1 body=0\n" + LOG, files=FILES)
-    with Client(server) as silent, Client(server) as slow, Client(server) as dribbling:
-        slow.send("GET /a.txt HTTP/1.1\r\nX: ")
-        dribbling.send("GE")
+    server = serve("RequestReadTimeout header=2 body=0\n" + LOG, files=FILES)
+    with (Client(server) as silent, Client(server).send("GET /a.txt HTTP/1.1\r\nX: ") as slow,
+          Client(server).send("GE") as dribbling):
         a = slow.answer()
         assert (a.status, a["Connection"]) == (408, "close")
         assert slow.is_closed()
@@ -25,7 +24,7 @@ def test_slow_head(serve):
 
 
 def test_slow_head_on_a_kept_connection(serve):
-    server = serve("RequestReadTimeout header=1 body=0\nKeepAliveTimeout 60\n", files=FILES)
+    server = serve("RequestReadTimeout header=2 body=0\nKeepAliveTimeout 60\n", files=FILES)
     with Client(server) as c:
         assert c.get("/a.txt").answer().status == 200
         assert c.send("GET /a.txt HTTP/1.1\r\n").answer().status == 408
