@@ -126,7 +126,8 @@ def test_scripts_get_no_strange_descriptor_when_there_are_few(make):
     """More scripts at once than there are descriptors for: each start that fails gives back what is its own, and nothing
     that it shares with others (the /dev/null that scripts without a body read)."""
     s = make('ScriptAlias "/cgi/" "{root}/cgi/"\n<Directory "{root}/cgi">\nRequire all granted\n</Directory>\n'
-             "StartServers 1\nServerLimit 1\nThreadsPerChild 64\nThreadLimit 64\nMaxRequestWorkers 64\nListenerThreads 1\n")
+             "StartServers 1\nServerLimit 1\nThreadsPerChild 64\nThreadLimit 64\nMaxRequestWorkers 64\nListenerThreads 1\n"
+             "KeepAliveTimeout 600\n")
     os.chmod(s.write("cgi/a", "#!/bin/sh\necho Content-Type: text/plain\necho\nreadlink /proc/$$/fd/0\n"), 0o755)
     os.chmod(s.write("cgi/held", "#!/bin/sh\ncat >/dev/null\nwhile [ ! -e %s ]; do sleep 0.01; done\necho Content-Type: text/plain\necho\n"
                      % s.path("go")), 0o755)

@@ -278,7 +278,7 @@ def test_logs_on_a_full_disk(serve):
 @needs_root
 def test_no_descriptor_for_a_file(serve):
     """A connection is there, a file cannot be opened: an error that says so, and all is well when there are some again."""
-    server = serve(ONE_CHILD, files=dict(HELLO, **{"f%d" % i: "x" * 20_000 for i in range(50)}))
+    server = serve(ONE_CHILD + "KeepAliveTimeout 60\n", files=dict(HELLO, **{"f%d" % i: "x" * 20_000 for i in range(50)}))
     with Client(server) as c:
         assert c.get("/").answer().status == 200
         for i in range(10):  # a connection that ends meanwhile leaves room for one more file

@@ -218,7 +218,7 @@ def test_a_slow_reader_does_not_hold_the_process(site):
 
 def test_no_connection_is_kept(site):
     """The one process serves connection after connection, whichever child of the server asks."""
-    s = site()
+    s = site("KeepAliveTimeout 60\n")
     clients = [Client(s.server) for _ in range(6)]
     for i in range(4):
         for client in clients:
