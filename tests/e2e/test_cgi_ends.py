@@ -58,7 +58,7 @@ def helpers(s, name="muster-cgi"):
 
 # ---- the client goes away ----
 
-@pytest.mark.parametrize("when", ["before the head", "in the answer", "with half of it unread", "in the body"])
+@pytest.mark.parametrize("when", ["before the head", "in the answer", "with half of it unread", "in the body", "with much of it unread"])
 def test_the_client_goes_away(cgi, when):
     """The script, which waits for nothing of the client's, and its child get TERM."""
     s = cgi()
@@ -66,6 +66,8 @@ def test_the_client_goes_away(cgi, when):
     s.python("ends", obeys(HEAD if when in ("in the answer", "with half of it unread") else ""))
     if when == "in the body":
         c = s.ask("/cgi/ends", "Content-Length: 100000\r\n", "POST").send(b"x" * 1000)
+    elif when == "with much of it unread":  # more than its input and the server's buffer hold
+        c = s.ask("/cgi/ends", "Content-Length: 120000\r\n", "POST").send(b"x" * 120000)
     else:
         c = s.ask("/cgi/ends")
     script, child = running(s)[0]
