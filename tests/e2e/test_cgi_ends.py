@@ -60,7 +60,7 @@ def helpers(s, name="muster-cgi"):
 
 @pytest.mark.parametrize("when", ["before the head", "in the answer", "with half of it unread", "in the body", "with much of it unread"])
 def test_the_client_goes_away(cgi, when):
-    """The script, which waits for nothing of the client's, and its child get TERM."""
+    """The script, which waits for nothing of the client's, and its child get TERM; nobody says that it broke off."""
     s = cgi()
     s.gate("never")
     s.python("ends", obeys(HEAD if when in ("in the answer", "with half of it unread") else ""))
@@ -78,6 +78,9 @@ def test_the_client_goes_away(cgi, when):
     c.s.close()
     s.await_note("term %d" % script)
     wait_until("both are gone", lambda: not is_alive(script) and not is_alive(child))
+    s.await_log("MU1347")
+    s.static_is_served()
+    assert s.log_lines("MU1209") == []
 
 
 def test_the_client_of_a_script_that_writes(cgi):

@@ -132,7 +132,7 @@ static void release(struct cgi_run *c, bool is_wanted)
 /* A script that was ended by a signal did not finish what it wrote; without its helper it was. */
 static enum mu_rc how_ended(const struct cgi_run *c)
 {
-    return c->is_lost || (c->has_exited && WIFSIGNALED(c->exit_status)) ? MU_GONE : MU_EOF;
+    return c->is_lost || (c->has_exited && WIFSIGNALED(c->exit_status)) ? MU_EIO : MU_EOF;
 }
 
 /* The answer goes out before what the script does behind it is awaited; but what is another request's
@@ -171,7 +171,7 @@ static enum mu_status finish_early(struct cgi_run *c)
     } else if (c->end != CGI_ENOUGH) {
         why = c->end == CGI_LATE       ? MU_TIMEOUT
               : c->end == CGI_BAD_HEAD ? MU_BAD
-              : c->end == CGI_BROKEN   ? MU_GONE
+              : c->end == CGI_BROKEN   ? MU_EIO
                                        : MU_NOMEM;
     }
     return mu_cgi_answer_end(&c->answer, why, broken);

@@ -311,6 +311,9 @@ void cgi_talk(struct cgi_run *c)
     while (c->end == CGI_ON)
         turn(c);
     mu_client_watch(c->r, NULL);
+    if (c->end == CGI_CLIENT)
+        MU_LOG(&c->r->log, "cgi", MU_LOG_INFO, "MU1347",
+               "the client left, or sends or takes nothing: %.*s is ended", MU_FMT(c->name));
     if (c->end == CGI_LATE)
         MU_LOG(&c->r->log, "cgi", MU_LOG_ERR, "MU1345",
                "%.*s has said nothing for %lld s and is ended; CGIScriptTimeout gives it more time",
