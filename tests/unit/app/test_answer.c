@@ -237,6 +237,13 @@ static void test_error_document(void **state)
     assert_has(text(), "REDIRECT_ERROR_NOTES=malformed header from script: a line without a colon");
     assert_int_equal(reply(GET, "Status: 404\n\nmine")->status, 404);
     assert_string_equal(text(), "mine");
+    site_load(SITE "ErrorDocument 404 /x.app\n"); /* one that fails itself: the first error stays */
+    assert_int_equal(reply("GET /none", "no head")->status, 404);
+    assert_has(text(), "<h1>Not Found</h1>");
+    assert_has(text(), "Additionally, a 500 Internal Server Error");
+    app.why = MU_EIO;
+    assert_int_equal(reply("GET /none", "Status: 410\n\nbo")->status, 404);
+    assert_has(text(), "Additionally, a 502 Bad Gateway");
 }
 
 static void test_broken(void **state)
