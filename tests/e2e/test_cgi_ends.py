@@ -122,10 +122,12 @@ def test_half_closing_is_no_leaving(cgi):
     s.gate("go")
     plain = s.ask("/cgi/cat", "Connection: close\r\n").finish()
     with_body = s.ask("/cgi/cat", "Connection: close\r\nContent-Length: 4\r\n", "POST").send("text").finish()
+    with_much = s.ask("/cgi/cat", "Connection: close\r\nContent-Length: 120000\r\n", "POST").send(b"x" * 120000).finish()
     s.static_is_served()
     s.open_gate("go")
     assert plain.answer().body == b"end\n"
     assert with_body.answer().body == b"textend\n"
+    assert with_much.answer().body == b"x" * 120000 + b"end\n"
 
 
 # ---- too late ----
