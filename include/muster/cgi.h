@@ -87,14 +87,13 @@ MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_cgi_answer_bytes(struct mu_cgi_answer 
  */
 MU_NODISCARD MU_MAY_SUSPEND enum mu_rc mu_cgi_answer_flush(struct mu_cgi_answer *a);
 /**
- * The output has ended. `why`: MU_EOF in order; MU_GONE the application broke off; MU_TIMEOUT it
- * took too long; MU_BAD, MU_NOMEM. An answer that was begun and not completed is aborted, never
+ * The output has ended. `why`: MU_EOF in order; MU_EIO the application broke off; MU_TIMEOUT it
+ * took too long; MU_GONE it is the client who left, or is at fault; MU_BAD, MU_NOMEM. An answer that was begun and not completed is aborted, never
  * made to look complete; if nothing of it was sent yet, an error is answered instead. Carries out
  * local redirects and X-Sendfile. A log line says what was cut off and that a head is missing; why
- * the application broke off or was late is the caller's to log.
+ * the application broke off or was late is the caller's to log, and so is what the client did.
  * Returns:  what the handler returns: the status of what was sent, or of the error page to send
- *           (500 no head, 502, 504 …; `broken` is the status for an application that broke off
- *           before its head).
+ *           (500 no head, 502, 504 …; `broken` is the status for MU_EIO and MU_GONE).
  */
 MU_MAY_SUSPEND enum mu_status mu_cgi_answer_end(struct mu_cgi_answer *a, enum mu_rc why,
                                                 enum mu_status broken);

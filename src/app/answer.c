@@ -440,6 +440,7 @@ static enum mu_status end_without_head(struct mu_cgi_answer *a, enum mu_rc why,
     case MU_NOMEM:
         return answer_error(a->r, MU_503_SERVICE_UNAVAILABLE);
     case MU_GONE:
+    case MU_EIO:
         return answer_error(a->r, broken);
     case MU_BAD: /* logged already */
         return answer_error(a->r, MU_500_INTERNAL_SERVER_ERROR);
@@ -458,11 +459,9 @@ static enum mu_status end_without_head(struct mu_cgi_answer *a, enum mu_rc why,
     return answer_error(a->r, MU_500_INTERNAL_SERVER_ERROR);
 }
 
-static enum mu_status cut_off(struct mu_cgi_answer *a, enum mu_rc why, enum mu_status broken)
+static void say_cut_off(const struct mu_cgi_answer *a, enum mu_rc why, bool was_sent)
 {
     const struct state *s = a->priv;
-    struct mu_exchange *x = mu_exchange_of(a->r);
-    bool was_sent = x->is_head_sent || x->is_ended;
 
     MU_LOG(&a->r->log, "app", MU_LOG_ERR, "MU1209", "%.*s: %s after %llu bytes of the body; %s",
            MU_FMT(a->source),
@@ -472,6 +471,15 @@ static enum mu_status cut_off(struct mu_cgi_answer *a, enum mu_rc why, enum mu_s
            (unsigned long long)s->given,
            was_sent ? "the connection is closed, so that nobody takes it for the whole"
                     : "nothing of it was sent");
+}
+
+static enum mu_status cut_off(struct mu_cgi_answer *a, enum mu_rc why, enum mu_status broken)
+{
+    struct mu_exchange *x = mu_exchange_of(a->r);
+    bool was_sent = x->is_head_sent || x->is_ended;
+
+    if (why != MU_GONE)
+        say_cut_off(a, why, was_sent);
     if (was_sent)
         return mu_resp_abort(a->r);
     return answer_error(a->r, why == MU_TIMEOUT ? MU_504_GATEWAY_TIMEOUT

@@ -94,7 +94,7 @@ static enum mu_rc answer_rc(const struct mu_talk *t, enum mu_status *broken)
         *broken = mu_body_status(t->client_rc);
         return MU_GONE;
     default:
-        return MU_GONE;
+        return MU_EIO;
     }
 }
 

@@ -330,15 +330,13 @@ static enum mu_status use_document(struct mu_req *r, const struct mu_error_docum
 
 enum mu_status mu_error_answer(struct mu_req *r, enum mu_status status)
 {
-    enum mu_status second = MU_STATUS_NONE;
     const struct mu_error_document *d;
 
     if (!mu_status_line(status).p)
         status = MU_500_INTERNAL_SERVER_ERROR;
-    if (mu_core_req(r)->is_error) { /* the ErrorDocument failed: back to the first error */
-        second = status;
-        status = r->status;
-        return send_page(r, make_page(r, reset_fields(r), second));
+    if (mu_core_req(r)->error) { /* its ErrorDocument failed: back to the first error */
+        r->status = mu_core_req(r)->error;
+        return send_page(r, make_page(r, reset_fields(r), status));
     }
     r->status = status;
     d = find_document(r);

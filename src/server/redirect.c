@@ -79,7 +79,7 @@ static struct mu_req *redirect_make(struct mu_req *r, struct mu_str path, struct
     n->methods_allowed = 0;
     mu_core_req(n)->redirects = mu_core_req(r)->redirects + 1;
     mu_core_req(n)->depth = mu_core_req(r)->depth;
-    mu_core_req(n)->is_error = mu_core_req(r)->is_error;
+    mu_core_req(n)->error = mu_core_req(r)->error;
     env_redirect(r, n);
     if (!n->path.p)
         return NULL;
@@ -130,10 +130,10 @@ enum mu_status mu_error_redirect(struct mu_req *r, struct mu_str path, struct mu
         mu_req_env_set(r, MU_S("ERROR_NOTES"), notes);
     n = is_looping(r) ? NULL : redirect_make(r, path, query);
     if (!n) {
-        mu_core_req(r)->is_error = true;
+        mu_core_req(r)->error = r->status;
         return mu_error_answer(r, MU_500_INTERNAL_SERVER_ERROR);
     }
-    mu_core_req(n)->is_error = true;
+    mu_core_req(n)->error = r->status;
     n->method = MU_M_GET; /* of HEAD too, as in httpd; is_head keeps the body away */
     n->method_name = MU_S("GET");
     n->has_body = false; /* it belongs to the request that failed */

@@ -125,7 +125,8 @@ struct mu_req_core {
     bool follows;       /**< r->filename was looked up following links freely */
     uint32_t redirects; /**< internal redirects that led here */
     uint32_t depth;     /**< sub-requests around this one */
-    bool is_error;      /**< answers for another request's error */
+    /** Of the request whose error this one answers, whatever becomes of it; or MU_STATUS_NONE. */
+    enum mu_status error;
 };
 
 static inline struct mu_req_core *mu_core_req(const struct mu_req *r)

@@ -72,6 +72,16 @@ def test_a_script_as_an_error_page(cgi):
         assert (answer.status, answer.body) == (404, b"404 /missing GET /missing?q=1\n")
 
 
+@pytest.mark.parametrize("fails", ["exit 1\n", "echo nonsense\n"])
+def test_a_script_as_an_error_page_that_fails(cgi, fails):
+    """The first error is the answer, and the page names both."""
+    s = cgi("ErrorDocument 403 /cgi/fails.sh\n<Location /closed>\nRequire all denied\n</Location>\n")
+    s.sh("fails.sh", fails)
+    answer = s.get("/closed/x")
+    assert answer.status == 403 and b"<h1>Forbidden</h1>" in answer.body
+    assert b"Additionally, a 500 Internal Server Error" in answer.body
+
+
 @pytest.mark.parametrize("accepts,status", [("Off", 404), ("On", 200), ("Default", 200)])
 def test_accept_path_info(cgi, accepts, status):
     s = cgi("AcceptPathInfo %s\n" % accepts)

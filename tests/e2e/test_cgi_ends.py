@@ -58,14 +58,16 @@ def helpers(s, name="muster-cgi"):
 
 # ---- the client goes away ----
 
-@pytest.mark.parametrize("when", ["before the head", "in the answer", "with half of it unread", "in the body"])
+@pytest.mark.parametrize("when", ["before the head", "in the answer", "with half of it unread", "in the body", "with much of it unread"])
 def test_the_client_goes_away(cgi, when):
-    """The script, which waits for nothing of the client's, and its child get TERM."""
+    """The script, which waits for nothing of the client's, and its child get TERM; nobody says that it broke off."""
     s = cgi()
     s.gate("never")
     s.python("ends", obeys(HEAD if when in ("in the answer", "with half of it unread") else ""))
     if when == "in the body":
         c = s.ask("/cgi/ends", "Content-Length: 100000\r\n", "POST").send(b"x" * 1000)
+    elif when == "with much of it unread":  # more than its input and the server's buffer hold
+        c = s.ask("/cgi/ends", "Content-Length: 120000\r\n", "POST").send(b"x" * 120000)
     else:
         c = s.ask("/cgi/ends")
     script, child = running(s)[0]
@@ -76,6 +78,9 @@ def test_the_client_goes_away(cgi, when):
     c.s.close()
     s.await_note("term %d" % script)
     wait_until("both are gone", lambda: not is_alive(script) and not is_alive(child))
+    s.await_log("MU1347")
+    s.static_is_served()
+    assert s.log_lines("MU1209") == []
 
 
 def test_the_client_of_a_script_that_writes(cgi):
@@ -117,10 +122,12 @@ def test_half_closing_is_no_leaving(cgi):
     s.gate("go")
     plain = s.ask("/cgi/cat", "Connection: close\r\n").finish()
     with_body = s.ask("/cgi/cat", "Connection: close\r\nContent-Length: 4\r\n", "POST").send("text").finish()
+    with_much = s.ask("/cgi/cat", "Connection: close\r\nContent-Length: 120000\r\n", "POST").send(b"x" * 120000).finish()
     s.static_is_served()
     s.open_gate("go")
     assert plain.answer().body == b"end\n"
     assert with_body.answer().body == b"textend\n"
+    assert with_much.answer().body == b"x" * 120000 + b"end\n"
 
 
 # ---- too late ----

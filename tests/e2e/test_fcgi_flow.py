@@ -297,7 +297,7 @@ def torn_in_the_answer(client, c):
 
 @pytest.mark.parametrize("leave", [leave_while_waiting, leave_in_the_answer, torn_in_the_answer])
 def test_abort_is_the_last_word(start, leave):
-    """ABORT_REQUEST and the end of the connection, and what the application still says is nobody's."""
+    """ABORT_REQUEST and the end of the connection, and what the application still says is nobody's. Nobody says that it broke off."""
     b, s = start('ProxyPass "/app/" "%s/" flushpackets=on enablereuse=on\n')
     client = Client(s).get("/app/x")
     c = b.expect()
@@ -310,6 +310,7 @@ def test_abort_is_the_last_word(start, leave):
         assert c.params["REQUEST_URI"] == "/app/y"
         c.answer("fine")
         assert client.answer().body == b"fine"
+    assert "MU1209" not in s.error_log()
 
 
 def test_a_client_that_has_finished_sending(start):

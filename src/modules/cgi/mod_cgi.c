@@ -133,7 +133,7 @@ static void release(struct cgi_run *c, bool is_wanted)
 /* A script that was ended by a signal did not finish what it wrote; without its helper it was. */
 static enum mu_rc how_ended(const struct cgi_run *c)
 {
-    return c->is_lost || (c->has_exited && WIFSIGNALED(c->exit_status)) ? MU_GONE : MU_EOF;
+    return c->is_lost || (c->has_exited && WIFSIGNALED(c->exit_status)) ? MU_EIO : MU_EOF;
 }
 
 /* Its output has ended. Did it end by that, and how? One that closed its output and goes on is not
@@ -181,7 +181,7 @@ static enum mu_status finish_early(struct cgi_run *c)
     } else if (c->end != CGI_ENOUGH) {
         why = c->end == CGI_LATE       ? MU_TIMEOUT
               : c->end == CGI_BAD_HEAD ? MU_BAD
-              : c->end == CGI_BROKEN   ? MU_GONE
+              : c->end == CGI_BROKEN   ? MU_EIO
                                        : MU_NOMEM;
     }
     return mu_cgi_answer_end(&c->answer, why, broken);

@@ -226,18 +226,19 @@ static enum mu_rc flush(struct cgi_run *c)
     return c->nph && c->nph->is_raw ? mu_resp_flush(c->r) : mu_cgi_answer_flush(&c->answer);
 }
 
-/* The client has finished sending, and perhaps left: in the middle of a body reading it tells. */
+/* Room for what there is of the body, or more of it; or that the client has finished sending, and perhaps left, which
+ * reading tells where the body is awaited. That one is the last item. */
 static size_t watch_client(struct cgi_run *c, struct mu_wait_item *items)
 {
+    size_t n = 0;
+
     if (c->awaits_body)
-        items[0] = c->body_item;
+        items[n++] = c->body_item;
     else if (c->body)
-        items[0] = (struct mu_wait_item){ .io = &c->in, .want = MU_WRITABLE };
-    else if (!c->has_asked && !c->ask_ms)
-        items[0] = (struct mu_wait_item){ .wake = &c->leaves };
-    else
-        return 0;
-    return 1;
+        items[n++] = (struct mu_wait_item){ .io = &c->in, .want = MU_WRITABLE };
+    if (!c->awaits_body && !c->has_asked && !c->ask_ms)
+        items[n++] = (struct mu_wait_item){ .wake = &c->leaves };
+    return n;
 }
 
 static enum mu_rc ask(struct cgi_run *c)
@@ -267,7 +268,7 @@ static int64_t earlier(int64_t at, int64_t other)
 
 static void wait_for_more(struct cgi_run *c)
 {
-    struct mu_wait_item items[WATCHED + 1];
+    struct mu_wait_item items[WATCHED + 2];
     size_t n = watch_outputs(c, items);
     enum mu_rc rc;
 
@@ -277,7 +278,7 @@ static void wait_for_more(struct cgi_run *c)
         time_passed(c);
     else if (rc != MU_OK)
         note_rc(c, rc == MU_EIO ? MU_NOMEM : rc);
-    else if (n > 0 && items[n - 1].wake && items[n - 1].got)
+    else if (n > 0 && items[n - 1].wake == &c->leaves && items[n - 1].got)
         c->ask_ms = mu_deadline(ASK_MS);
 }
 
@@ -310,6 +311,9 @@ void cgi_talk(struct cgi_run *c)
     while (c->end == CGI_ON)
         turn(c);
     mu_client_watch(c->r, NULL);
+    if (c->end == CGI_CLIENT)
+        MU_LOG(&c->r->log, "cgi", MU_LOG_INFO, "MU1347",
+               "the client left, or sends or takes nothing: %.*s is ended", MU_FMT(c->name));
     if (c->end == CGI_LATE)
         MU_LOG(&c->r->log, "cgi", MU_LOG_ERR, "MU1345",
                "%.*s has said nothing for %lld s and is ended; CGIScriptTimeout gives it more time",

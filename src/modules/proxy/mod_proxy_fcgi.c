@@ -146,39 +146,39 @@ static size_t behind_dot(struct mu_str path, ssize_t dot)
     return slash < 0 ? path.n : (size_t)(dot + slash);
 }
 
-/* Of the address, as much as has no path information in it. */
-static bool cut_filename(struct mu_req *r, struct proxy_call *call)
+/*
+ * What the path names on this machine, and what is behind it. *is_found: r->filename is that file.
+ * Returns false when memory is out.
+ */
+static bool split_at_file(struct mu_req *r, struct mu_str url_path, bool *is_found)
 {
-    size_t slashes = 0, n = 0;
+    struct mu_str path = decode(r->arena, url_path);
+    struct walk walk = { path.p, path.n, 0 };
 
-    for (size_t i = 0; i < r->path_info.n; i++)
-        slashes += r->path_info.p[i] == '/';
-    for (n = call->url.path.n; n > 0 && slashes > 0; n--)
-        slashes -= call->url.path.p[n - 1] == '/';
-    call->url.path.n = n;
-    r->filename =
-        mu_str_cat(r->arena, MU_S("proxy:"), proxy_url_base(r->arena, &call->url), call->url.path);
+    if (!path.p)
+        return false;
+    mu_offload_file(find_file, &walk);
+    *is_found = walk.file_n > 0;
+    r->path_info = *is_found ? mu_str_sub(path, walk.file_n, path.n) : MU_STR_NULL;
+    if (!*is_found)
+        return true;
+    r->filename = mu_str_dup(r->arena, mu_str_sub(path, 0, walk.file_n));
     return r->filename.p;
 }
 
 /*
  * The variable proxy-fcgi-pathinfo says how to tell the path information from the rest of a ProxyPass address; without
- * it the application does. Returns false when memory is out.
+ * it the application does. *is_found: r->filename is the file's own name. Returns false when memory is out.
  */
-static bool split_path(struct mu_req *r, struct proxy_call *call)
+static bool split_path(struct mu_req *r, const struct proxy_call *call, bool *is_found)
 {
     struct mu_str how = mu_req_env(r, MU_S("proxy-fcgi-pathinfo")), path = call->url.path, info;
-    struct walk walk = { NULL, 0, 0 };
 
+    *is_found = false;
     if (!how.p || call->is_handler)
         return true;
-    if (mu_str_ieq(how, MU_S("full"))) {
-        path = decode(r->arena, path);
-        walk = (struct walk){ path.p, path.n, 0 };
-        mu_offload_file(find_file, &walk);
-        r->path_info = walk.file_n ? mu_str_sub(path, walk.file_n, path.n) : MU_STR_NULL;
-        return path.p && (!r->path_info.n || cut_filename(r, call));
-    }
+    if (mu_str_ieq(how, MU_S("full")))
+        return split_at_file(r, path, is_found);
     info = path;
     if (mu_str_ieq(how, MU_S("first-dot")))
         info = mu_str_sub(path, behind_dot(path, mu_str_chr(path, '.')), path.n);
@@ -245,11 +245,13 @@ enum mu_status proxy_fcgi_run(struct mu_req *r, struct proxy_call *call)
         .close = proxy_close,
         .arg = call,
     };
+    bool is_found;
 
     call->priv = conf;
-    if (!split_path(r, call))
+    if (!split_path(r, call, &is_found))
         return MU_503_SERVICE_UNAVAILABLE;
-    set_filename(r, call, conf);
+    if (!is_found)
+        set_filename(r, call, conf);
     return mu_fcgi_run(r, &o);
 }
 

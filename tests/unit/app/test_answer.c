@@ -216,7 +216,7 @@ static void test_no_head(void **state)
         assert_string_equal(always("X-A"), "");
         assert_false(app.is_head_done || app.has_begun);
     }
-    app.why = MU_GONE;
+    app.why = MU_EIO;
     assert_int_equal(reply(GET, "X-A: 1\n")->status, 502);
     app.why = MU_TIMEOUT;
     assert_int_equal(reply(GET, "X-A: 1\n")->status, 504);
@@ -237,13 +237,20 @@ static void test_error_document(void **state)
     assert_has(text(), "REDIRECT_ERROR_NOTES=malformed header from script: a line without a colon");
     assert_int_equal(reply(GET, "Status: 404\n\nmine")->status, 404);
     assert_string_equal(text(), "mine");
+    site_load(SITE "ErrorDocument 404 /x.app\n"); /* one that fails itself: the first error stays */
+    assert_int_equal(reply("GET /none", "no head")->status, 404);
+    assert_has(text(), "<h1>Not Found</h1>");
+    assert_has(text(), "Additionally, a 500 Internal Server Error");
+    app.why = MU_EIO;
+    assert_int_equal(reply("GET /none", "Status: 410\n\nbo")->status, 404);
+    assert_has(text(), "Additionally, a 502 Bad Gateway");
 }
 
 static void test_broken(void **state)
 {
     (void)state;
     app.flushes = true;
-    app.why = MU_GONE;
+    app.why = MU_EIO;
     reply(GET, "X-A: 1\n\nbo");
     assert_true(site->a.is_aborted && !site->a.is_ended);
     app.why = MU_TIMEOUT;
@@ -255,7 +262,7 @@ static void test_broken(void **state)
     assert_int_equal(reply(GET, "X-A: 1\nETag: \"x\"\n\nbo")->status, 504);
     assert_false(site->a.is_aborted);
     assert_int_equal(site->a.r->etag.n, 0);
-    app.why = MU_GONE;
+    app.why = MU_EIO;
     assert_int_equal(reply(GET, "Status: 502\n\nbo")->status, 502);
     assert_has(text(), "<h1>Bad Gateway</h1>");
 }
