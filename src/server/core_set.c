@@ -9,6 +9,7 @@
 #include <muster/regex.h>
 #include <muster/str.h>
 
+#include <base/logformat.h>
 #include <base/loglevel.h>
 
 /** A word and the bits it stands for. */
@@ -86,6 +87,14 @@ enum mu_rc mu_core_set_options(struct mu_cmd *cmd, void *conf, const struct mu_s
         { NULL, 0 },
     };
 
+    for (size_t i = 0; i < n; i++) {
+        struct mu_str s = mu_str_sub(args[i], 1, args[i].n);
+
+        if ((mu_str_starts(args[i], MU_S("+")) || mu_str_starts(args[i], MU_S("-"))) &&
+            (mu_str_ieq(s, MU_S("None")) || mu_str_ieq(s, MU_S("All"))))
+            return mu_cmd_error(cmd, "found '%.*s', but None and All stand without + and -",
+                                MU_FMT(args[i]));
+    }
     return bits_set(cmd, &((struct mu_core_conf *)conf)->options_change, words, args, n);
 }
 
@@ -143,7 +152,7 @@ enum mu_rc mu_core_set_allow_override(struct mu_cmd *cmd, void *conf, const stru
     struct mu_core_conf *c = conf;
 
     if (cmd->section_is_location)
-        return mu_cmd_error(cmd, "AllowOverride stands in <Directory> only");
+        mu_cmd_warn(cmd, "AllowOverride has no effect in <Location>: only <Directory> is asked");
     c->allow_override = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
@@ -230,6 +239,19 @@ enum mu_rc mu_core_set_error_document(struct mu_cmd *cmd, void *conf, const stru
     return MU_OK;
 }
 
+/* The module of "module:level": one that is on, or a part of the server that logs by a name of its own. */
+static bool is_log_module(const struct mu_cmd *cmd, struct mu_str word)
+{
+    ssize_t colon = mu_str_chr(word, ':');
+    struct mu_str name;
+
+    if (colon < 0)
+        return true;
+    name = mu_log_module_name(mu_str_sub(word, 0, (size_t)colon));
+    return mu_config_has_module(cmd->config, name) || mu_str_eq(name, MU_S("spawn")) ||
+           mu_str_eq(name, MU_S("suexec"));
+}
+
 enum mu_rc mu_core_set_log_level(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
                                  size_t n)
 {
@@ -248,6 +270,9 @@ enum mu_rc mu_core_set_log_level(struct mu_cmd *cmd, void *conf, const struct mu
                                 "found '%.*s', allowed is [module:]level, level being one of "
                                 "emerg, alert, crit, error, warn, notice, info, debug, trace1 "
                                 "to trace8",
+                                MU_FMT(args[i]));
+        if (!is_log_module(cmd, args[i]))
+            return mu_cmd_error(cmd, "found '%.*s', but no module of that name is on",
                                 MU_FMT(args[i]));
     }
     c->log_levels = levels;
@@ -459,13 +484,28 @@ enum mu_rc mu_core_set_filter(struct mu_cmd *cmd, void *conf, const struct mu_st
     return MU_OK;
 }
 
+static bool has_message(const struct mu_logformat *f)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->items[i].kind == 'M')
+            return true;
+    }
+    return false;
+}
+
 /* [connection|request] format: the plain form is what messages look like. */
 enum mu_rc mu_core_set_error_log_format(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
                                         size_t n)
 {
     struct mu_core_conf *c = conf;
+    struct mu_str err = MU_S("out of memory");
+    struct mu_logformat format;
 
     if (n == 1) {
+        if (mu_logformat_compile(cmd->arena, args[0], &format, &err) != MU_OK)
+            return mu_cmd_error(cmd, "ErrorLogFormat: %.*s", MU_FMT(err));
+        if (!has_message(&format))
+            return mu_cmd_error(cmd, "ErrorLogFormat must hold the message, %%M");
         c->error_log_format = mu_str_dup(cmd->arena, args[0]);
         return c->error_log_format.p ? MU_OK : mu_cmd_error(cmd, "out of memory");
     }

@@ -198,6 +198,40 @@ def test_document_root_of_a_virtual_host(make):
     assert "DocumentRoot '%s' does not exist\n" % s.path("gone") in r.stderr
 
 
+def test_folders_of_logs_must_be_there(make):
+    s = make('<VirtualHost *>\nServerName a\nErrorLog "{root}/gone/error"\n</VirtualHost>\n'
+             'CustomLog "{root}/gone/access" "%h"\nCustomLog "|/bin/cat /gone" "%h"\n', template=BARE)
+    r = s.run("-t")
+    assert r.returncode == 1
+    assert r.stderr.count("cannot access directory '%s' for log file" % s.path("gone")) == 2
+    os.mkdir(s.path("gone"))
+    assert s.run("-t").returncode == 0
+
+
+@pytest.mark.parametrize("line, said", [
+    ('LogFormat "%h %Q" unused', "there is no format item %Q"),
+    ('LogFormat "%{Referer"', "a '{' without its '}'"),
+    ('ErrorLogFormat "%M %Z"', 'unknown item "%Z"'),
+    ('ErrorLogFormat "[%t]"', "must hold the message, %M"),
+    ("LogLevel warn nonesuch:debug", "found 'nonesuch:debug', but no module of that name is on"),
+    ("Options +All", "found '+All', but None and All stand without"),
+])
+def test_formats_and_words_are_checked_where_they_stand(make, line, said):
+    s = make(line + "\n", template=BARE)
+    with open(s.path("conf/httpd.conf")) as f:
+        number = f.read().split(line)[0].count("\n") + 1
+    r = s.run("-t")
+    assert r.returncode == 1
+    assert r.stderr.startswith("muster: Syntax error on line %d of %s:\n" % (number, s.path("conf/httpd.conf"))), r.stderr
+    assert said in r.stderr
+
+
+def test_useless_allow_override_is_a_warning(make):
+    r = make("<Location />\nAllowOverride None\n</Location>\n", template=BARE).run("-t")
+    assert r.returncode == 0
+    assert "AllowOverride has no effect in <Location>" in r.stderr
+
+
 def test_missing_server_name_is_a_warning(make):
     s = make(template=BARE.replace("ServerName localhost\n", ""))
     r = s.run("-t")
