@@ -5,6 +5,7 @@
  */
 #include "core_set.h"
 
+#include <muster/buf.h>
 #include <muster/http.h>
 #include <muster/regex.h>
 #include <muster/str.h>
@@ -48,6 +49,18 @@ static void bits_change(struct mu_bits_change *c, char sign, uint32_t bits)
     }
 }
 
+static enum mu_rc illegal_word(struct mu_cmd *cmd, const struct word *words, struct mu_str found)
+{
+    struct mu_buf allowed = { 0 };
+
+    for (const struct word *w = words; w->name; w++)
+        mu_buf_addf(&allowed, "%s%s", w == words ? "" : w[1].name ? ", " : " and ", w->name);
+    mu_cmd_error(cmd, "found '%.*s', allowed are %.*s", MU_FMT(found),
+                 MU_FMT(mu_buf_str(&allowed)));
+    mu_buf_fini(&allowed);
+    return MU_BAD;
+}
+
 /* Words with or without signs; a mixture is an error as in httpd. "None" empties. */
 static enum mu_rc bits_set(struct mu_cmd *cmd, struct mu_bits_change *c, const struct word *words,
                            const struct mu_str *args, size_t n)
@@ -60,7 +73,7 @@ static enum mu_rc bits_set(struct mu_cmd *cmd, struct mu_bits_change *c, const s
         const struct word *w = word_find(words, sign ? mu_str_sub(s, 1, s.n) : s);
 
         if (!w)
-            return mu_cmd_error(cmd, "illegal option '%.*s'", MU_FMT(s));
+            return illegal_word(cmd, words, s);
         has_signs = has_signs || sign;
         has_plain = has_plain || !sign;
         if (has_signs && has_plain)

@@ -214,6 +214,8 @@ def test_folders_of_logs_must_be_there(make):
     ('ErrorLogFormat "%M %Z"', 'unknown item "%Z"'),
     ('ErrorLogFormat "[%t]"', "must hold the message, %M"),
     ("LogLevel warn nonesuch:debug", "found 'nonesuch:debug', but no module of that name is on"),
+    ('CustomLog logs/a "%h %Q"', "there is no format item %Q"),
+    ("Options Index", "found 'Index', allowed are Indexes, Includes, IncludesNOEXEC, FollowSymLinks, "),
     ("Options +All", "found '+All', but None and All stand without"),
 ])
 def test_formats_and_words_are_checked_where_they_stand(make, line, said):

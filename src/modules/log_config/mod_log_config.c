@@ -51,13 +51,23 @@ static enum mu_rc list_add(struct mu_arena *a, struct log_list *l, struct access
     return MU_OK;
 }
 
+/* Here rather than by check, so that the error stands with all others, whether or not the format is used. */
+static enum mu_rc check_format(struct mu_cmd *cmd, struct mu_str text)
+{
+    struct mu_str err;
+
+    if (log_format_compile(cmd->arena, text, &err))
+        return MU_OK;
+    return mu_cmd_error(cmd, "log format \"%.*s\": %.*s", MU_FMT(text), MU_FMT(err));
+}
+
 static enum mu_rc set_format(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
     struct log_conf *c = conf;
-    struct mu_str *text, err;
+    struct mu_str *text;
 
-    if (!log_format_compile(cmd->arena, args[0], &err)) /* used or not */
-        return mu_cmd_error(cmd, "log format \"%.*s\": %.*s", MU_FMT(args[0]), MU_FMT(err));
+    if (check_format(cmd, args[0]) != MU_OK)
+        return MU_BAD;
     if (n == 1) {
         c->transfer_format = args[0];
         return MU_OK;
@@ -101,6 +111,8 @@ static enum mu_rc set_log(struct mu_cmd *cmd, void *conf, const struct mu_str *a
     log->line = cmd->line;
     if (n > 2 && set_condition(cmd, log, args[2]) != MU_OK)
         return MU_BAD;
+    if (n > 1 && mu_str_chr(args[1], '%') >= 0 && check_format(cmd, args[1]) != MU_OK)
+        return MU_BAD; /* without a percent sign it may be a name that is given later */
     if (list_add(cmd->arena, is_global ? &c->globals : &c->logs, log) != MU_OK)
         return mu_cmd_error(cmd, "out of memory");
     return MU_OK;
