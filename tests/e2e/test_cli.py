@@ -49,6 +49,17 @@ def test_compiled_in_modules():
     assert len(set(lines)) == len(lines)
 
 
+def test_an_installation_can_switch_every_built_in_module():
+    """One LoadModule line, and the modules without one are off: what `make install` enables has to name them all."""
+    always = {"so", "watchdog", "log_config", "logio", "version", "unixd", "app", "pool"}
+    built_in = {m[1] for m in re.finditer(r"^  mod_(\w+)\.c$", run("-l").stdout, re.M)} - always
+    folder = os.path.join(harness.TOP, "examples", "conf", "mods-available")
+    assert built_in <= {f[:-len(".load")] for f in os.listdir(folder)}
+    for name in built_in:
+        with open(os.path.join(folder, name + ".load")) as f:
+            assert "LoadModule %s_module modules/mod_%s.so\n" % (name, name) in f.read()
+
+
 def test_compiled_in_mpm_agrees_with_the_loaded_one(make):
     listed = run("-l").stdout.splitlines()
     loaded = make().run("-M").stdout.splitlines()
