@@ -467,6 +467,9 @@ enum mu_rc mu_core_set_word_or_none(struct mu_cmd *cmd, void *conf, const struct
     struct mu_str *field = (struct mu_str *)(void *)((char *)conf + cmd->directive->offset);
 
     (void)n;
+    if (mu_str_find(args[0], MU_S("%{")) >= 0)
+        return mu_cmd_error(cmd, "found '%.*s': expressions are not in this version",
+                            MU_FMT(args[0]));
     if (mu_str_ieq(args[0], MU_S("none")))
         *field = MU_S("");
     else if (mu_str_chr(args[0], ':') >= 0) /* "proxy:unix:/run/My.sock": more than a name */
