@@ -136,6 +136,8 @@ bool mu_config_module_name(const struct mu_config *config, size_t i, struct mu_s
  */
 struct mu_log_file;
 struct mu_log_file *mu_log_file_open(struct mu_config *config, struct mu_str target);
+/** Can there be such a file, as far as can be told without opening it? MU_BAD with a message in *err. For .check. */
+enum mu_rc mu_log_file_check(struct mu_config *config, struct mu_str target, struct mu_str *err);
 /**
  * One line, newline included. `buffered`: gathered per process up to 4 KiB (BufferedLogs). Any
  * thread.

@@ -297,12 +297,10 @@ uint16_t mu_vhost_server_port(const struct mu_vhost *v);
 uint16_t mu_req_server_port(const struct mu_req *r);
 /** "scheme://host[:port]path", path encoded already. */
 struct mu_str mu_req_url(struct mu_req *r, struct mu_str encoded_path);
-/**
- * "Muster/0.1.0 …" as ServerTokens says; and the signature line of ServerSignature (empty when
- * off), HTML.
- */
+/** "Muster/0.1.0 …" as ServerTokens says. */
 struct mu_str mu_req_server_tokens(const struct mu_req *r);
-struct mu_str mu_req_signature(struct mu_req *r);
+/** The signature line of ServerSignature with `before` in front of it, HTML; empty when it is off. */
+struct mu_str mu_req_signature(struct mu_req *r, struct mu_str before);
 /** TimeOut of the request's server: what waiting for an application takes when nothing else is said. */
 int64_t mu_req_timeout_ms(const struct mu_req *r);
 /** ServerAdmin, DocumentRoot of the request's server. */

@@ -200,14 +200,6 @@ static void put_process(struct maker *m, struct mu_req *r)
         put(m, MU_S("LD_LIBRARY_PATH"), mu_str_c(libraries));
 }
 
-/* The signature as it stands in pages, without the line above it. */
-static struct mu_str signature(struct mu_req *r)
-{
-    struct mu_str s = mu_req_signature(r), rule = MU_S("<hr>\n");
-
-    return mu_str_starts(s, rule) ? mu_str_sub(s, rule.n, s.n) : s;
-}
-
 static struct mu_str server_name(struct mu_req *r)
 {
     struct mu_str name = mu_html_escape(r->arena, mu_req_server_name(r));
@@ -219,7 +211,7 @@ static struct mu_str server_name(struct mu_req *r)
 
 static void put_server(struct maker *m, struct mu_req *r)
 {
-    put_made(m, MU_S("SERVER_SIGNATURE"), signature(r));
+    put_made(m, MU_S("SERVER_SIGNATURE"), mu_req_signature(r, MU_S("")));
     put(m, MU_S("SERVER_SOFTWARE"), mu_req_server_tokens(r));
     put_made(m, MU_S("SERVER_NAME"), server_name(r));
     put(m, MU_S("SERVER_ADDR"), r->peer->local_ip);

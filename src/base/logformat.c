@@ -130,13 +130,13 @@ static enum mu_rc compile_item(struct compiler *c, uint8_t flags, struct mu_str 
 
     skip(c, 1);
     if (!compile_modifiers(c, &it)) {
-        *err = mu_fmt(c->arena, "ErrorLogFormat: \"%.*s\" lacks a \"}\"", MU_FMT(from));
+        *err = mu_fmt(c->arena, "\"%.*s\" lacks a \"}\"", MU_FMT(from));
         return MU_BAD;
     }
     it.kind = peek(c);
     if (it.kind == '\0' || !strchr("%aAeEFiklLmMnPTtvV", it.kind)) {
         *err = mu_fmt(c->arena,
-                      "ErrorLogFormat: unknown item \"%.*s\"; allowed are %%%% %%a %%A %%{}e %%E "
+                      "unknown item \"%.*s\"; allowed are %%%% %%a %%A %%{}e %%E "
                       "%%F %%{}i %%k %%l %%L %%m %%M %%{}n %%P %%T %%t %%v %%V",
                       (int)(from.n - c->rest.n + (c->rest.n > 0)), from.p);
         return MU_BAD;

@@ -40,8 +40,7 @@ bool mu_log_level_parse(struct mu_str name, enum mu_log_level *level)
     return false;
 }
 
-/* "mod_ssl.c", "ssl_module" and "ssl" are spellings of one name. */
-static struct mu_str plain_name(struct mu_str name)
+struct mu_str mu_log_module_name(struct mu_str name)
 {
     if (mu_str_ends(name, MU_S(".c")))
         name.n -= 2;
@@ -77,7 +76,7 @@ uint8_t mu_log_module_index(struct mu_str name)
     unsigned n;
     uint8_t i;
 
-    name = plain_name(name);
+    name = mu_log_module_name(name);
     if (name.n == 0 || name.n >= NAME_CAP || memchr(name.p, '\0', name.n))
         return 0;
     pthread_mutex_lock(&modules_lock);

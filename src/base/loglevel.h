@@ -16,9 +16,11 @@ const char *mu_log_level_name(enum mu_log_level level);
 /** Level by name, without case. Returns false when there is no such level. */
 bool mu_log_level_parse(struct mu_str name, enum mu_log_level *level);
 
+/** "core", "core_module", "mod_core.c" and "core.c" are spellings of one name; a view of it. */
+struct mu_str mu_log_module_name(struct mu_str spelled);
+
 /**
  * The number of a module in level tables; a name seen for the first time gets the next one.
- * "core", "core_module", "mod_core.c" and "core.c" are the same.
  * Returns: 1..MU_LOG_MODULES-1, or 0 (the level of everything) when there are too many.
  * Context: any thread; meant for configuration time.
  */

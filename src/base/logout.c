@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <syslog.h>
@@ -99,6 +100,30 @@ static enum mu_rc open_pipe(struct mu_arena *a, struct mu_str spec, struct mu_lo
     return rc;
 }
 
+static bool is_syslog(struct mu_str spec)
+{
+    return mu_str_eq(spec, MU_S("syslog")) || mu_str_starts(spec, MU_S("syslog:"));
+}
+
+enum mu_rc mu_logout_check(struct mu_arena *a, struct mu_str spec, struct mu_str root,
+                           struct mu_str *err)
+{
+    struct mu_str path, dir;
+    struct stat st;
+
+    *err = MU_S("out of memory");
+    if (!spec.n || spec.p[0] == '|' || is_syslog(spec) || mu_str_eq(spec, MU_S("stderr")))
+        return MU_OK;
+    path = mu_path_rooted(a, root, spec);
+    dir = path.p ? mu_str_dup(a, mu_path_dir(path)) : path;
+    if (!dir.p)
+        return MU_NOMEM;
+    if (stat(dir.p, &st) == 0 && S_ISDIR(st.st_mode))
+        return MU_OK;
+    *err = mu_fmt(a, "cannot access directory '%s' for log file '%s'", dir.p, path.p);
+    return MU_BAD;
+}
+
 static enum mu_rc open_file(struct mu_arena *a, struct mu_str spec, struct mu_str root,
                             struct mu_logout *out, struct mu_str *err)
 {
@@ -134,7 +159,7 @@ enum mu_rc mu_logout_open(struct mu_arena *a, struct mu_str spec, struct mu_str 
     }
     if (spec.p[0] == '|')
         return open_pipe(a, spec, out, err);
-    if (mu_str_eq(spec, MU_S("syslog")) || mu_str_starts(spec, MU_S("syslog:")))
+    if (is_syslog(spec))
         return open_syslog(a, spec, out, err);
     return open_file(a, spec, root, out, err);
 }

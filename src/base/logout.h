@@ -32,6 +32,14 @@ enum mu_rc mu_logout_open(struct mu_arena *a, struct mu_str spec, struct mu_str 
                           struct mu_logout *out, struct mu_str *err);
 
 /**
+ * Is there a folder for the file that `spec` names? Opens nothing; what is no file passes.
+ * Returns: MU_OK; MU_BAD or MU_NOMEM with a message in *err.
+ */
+MU_NODISCARD
+enum mu_rc mu_logout_check(struct mu_arena *a, struct mu_str spec, struct mu_str root,
+                           struct mu_str *err);
+
+/**
  * Write lines, each with its newline. One write(2) for a file; for a pipe one for each PIPE_BUF
  * (4096) bytes, cut behind a newline, so that lines of several processes never interleave: a
  * single line longer than that is cut, ends in "...", and loses the rest. For syslog one datagram

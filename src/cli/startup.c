@@ -59,6 +59,7 @@ void mu_startup_release(bool is_printed)
     print_held();
 }
 
+/* As in httpd, a virtual host may come before its folder: others shall not stand still for it. */
 static enum mu_rc check_document_root(struct mu_config *c, const struct mu_vhost *v)
 {
     struct mu_str root = mu_core_of(v->base)->document_root, file;
@@ -72,6 +73,10 @@ static enum mu_rc check_document_root(struct mu_config *c, const struct mu_vhost
         return mu_config_error(c, "out of memory");
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         return MU_OK;
+    if (!v->is_main) {
+        mu_config_warn(c, "%.*s:%u: DocumentRoot '%s' does not exist", MU_FMT(file), line, path);
+        return MU_OK;
+    }
     return mu_config_error(c, "%.*s:%u: DocumentRoot '%s' is not a directory, or is not readable",
                            MU_FMT(file), line, path);
 }

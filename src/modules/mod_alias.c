@@ -110,11 +110,49 @@ static bool is_script_form(const struct mu_cmd *cmd)
     return mu_str_istarts(mu_str_c(cmd->directive->name), MU_S("Script"));
 }
 
+/* Percent-encode what is appended to a URL: unlike a path of its own it needs no "./" in front of a colon. */
+static struct mu_str encode_rest(struct mu_arena *a, struct mu_str s)
+{
+    struct mu_buf b = { 0 };
+    struct mu_str out;
+
+    mu_buf_add_uri(&b, s);
+    out = mu_str_dup(a, mu_buf_str(&b));
+    mu_buf_fini(&b);
+    return out;
+}
+
+/* The path of a target, which begins behind `from` bytes, with its query and fragment as written. */
+static struct mu_str encode_path(struct mu_arena *a, struct mu_str target, size_t from)
+{
+    size_t end = from;
+
+    while (end < target.n && target.p[end] != '?' && target.p[end] != '#')
+        end++;
+    return mu_str_cat(a, mu_str_sub(target, 0, from), encode_rest(a, mu_str_sub(target, from, end)),
+                      mu_str_sub(target, end, target.n));
+}
+
+/* In a <Location> httpd takes what is written for an expression. */
+static enum mu_rc refuse_expression(struct mu_cmd *cmd, struct mu_str s)
+{
+    ssize_t dollar = mu_str_chr(s, '$');
+    bool is_group =
+        dollar >= 0 && (size_t)dollar + 1 < s.n && s.p[dollar + 1] >= '0' && s.p[dollar + 1] <= '9';
+
+    if (mu_str_find(s, MU_S("%{")) < 0 && !is_group)
+        return MU_OK;
+    return mu_cmd_error(cmd,
+                        "found '%.*s': expressions are not in this version; AliasMatch and "
+                        "RedirectMatch know $1",
+                        MU_FMT(s));
+}
+
 static enum mu_rc set_alias_here(struct mu_cmd *cmd, struct alias_conf *c, struct mu_str to)
 {
     struct alias_entry *e = entry_new(cmd);
 
-    if (!e)
+    if (!e || refuse_expression(cmd, to) != MU_OK)
         return MU_BAD;
     e->to = mu_cmd_path(cmd, to);
     e->is_script = is_script_form(cmd);
@@ -210,6 +248,23 @@ static bool is_redirect(enum mu_status s)
     return s >= MU_300_MULTIPLE_CHOICES && s < MU_400_BAD_REQUEST;
 }
 
+/* Redirect in a <Location>: all of it leads to the one target, whose path is encoded as httpd does it. */
+static enum mu_rc set_redirect_here(struct mu_cmd *cmd, struct alias_conf *c, struct alias_entry *e,
+                                    struct mu_str to)
+{
+    ssize_t scheme = mu_str_find(to, MU_S("://"));
+    size_t path = scheme < 0 ? 0 : (size_t)scheme + 3;
+
+    if (refuse_expression(cmd, to) != MU_OK)
+        return MU_BAD;
+    while (scheme >= 0 && path < to.n && !strchr("/?#", to.p[path]))
+        path++;
+    if (to.p)
+        e->to = encode_path(cmd->arena, to, path);
+    c->here_redirect = e;
+    return MU_OK;
+}
+
 /* [status] [from] [to], of which `from` is missing in a <Location> and `to` when the status is no redirect. */
 static enum mu_rc add_redirect(struct mu_cmd *cmd, struct alias_conf *c, enum mu_status status,
                                const struct mu_str *args, size_t n, bool is_regex)
@@ -222,11 +277,8 @@ static enum mu_rc add_redirect(struct mu_cmd *cmd, struct alias_conf *c, enum mu
     if (!e)
         return MU_BAD;
     e->status = status;
-    if (is_here) {
-        e->to = n ? args[0] : MU_STR_NULL;
-        c->here_redirect = e;
-        return MU_OK;
-    }
+    if (is_here)
+        return set_redirect_here(cmd, c, e, n ? args[0] : MU_STR_NULL);
     if (n != wanted)
         return mu_cmd_error(
             cmd, "%s with status %d takes %s, found %zu", cmd->directive->name, (int)status,
@@ -278,33 +330,11 @@ static enum mu_rc set_redirect_permanent(struct mu_cmd *cmd, void *conf, const s
     return add_redirect(cmd, conf, MU_301_MOVED_PERMANENTLY, args, n, false);
 }
 
-/* Percent-encode what is appended to a URL: unlike a path of its own it needs no "./" in front of a colon. */
-static struct mu_str encode_rest(struct mu_req *r, struct mu_str s)
-{
-    struct mu_buf b = { 0 };
-    struct mu_str out;
-
-    mu_buf_add_uri(&b, s);
-    out = mu_str_dup(r->arena, mu_buf_str(&b));
-    mu_buf_fini(&b);
-    return out;
-}
-
 /* The target of a RedirectMatch: path escaped, query and fragment as written. */
 static struct mu_str redirect_subst(struct mu_req *r, const struct alias_entry *e,
                                     const struct mu_match *m)
 {
-    struct mu_str t = mu_regex_subst(r->arena, e->to, r->path, m), path;
-    size_t cut = t.n;
-
-    for (size_t i = 0; i < t.n; i++) {
-        if (t.p[i] == '?' || t.p[i] == '#') {
-            cut = i;
-            break;
-        }
-    }
-    path = encode_rest(r, mu_str_sub(t, 0, cut));
-    return mu_str_cat(r->arena, path, mu_str_sub(t, cut, t.n));
+    return encode_path(r->arena, mu_regex_subst(r->arena, e->to, r->path, m), 0);
 }
 
 /* Where `e` leads r; false when it does not match. */
@@ -329,7 +359,7 @@ static bool entry_target(struct mu_req *r, const struct alias_entry *e, enum ali
         return false;
     *target = mu_str_sub(r->path, *covered, r->path.n);
     if (kind == ALIAS_REDIRECT)
-        *target = encode_rest(r, *target);
+        *target = encode_rest(r->arena, *target);
     *target = mu_str_cat(r->arena, e->to, *target);
     return true;
 }
@@ -380,9 +410,10 @@ static void alias_here(struct mu_req *r, const struct alias_conf *c)
     struct mu_str to = c->here_alias->to;
 
     if (c->keeps_path) {
-        size_t covered = mu_uri_covers(r->path, c->here_prefix);
+        size_t covered = mu_uri_covers(r->path, c->here_prefix); /* 0: by a pattern */
 
-        to = mu_str_cat(r->arena, to, mu_str_sub(r->path, covered, r->path.n));
+        if (covered)
+            to = mu_str_cat(r->arena, to, mu_str_sub(r->path, covered, r->path.n));
     }
     r->filename = mu_str_dup(r->arena, to);
     if (c->here_alias->is_script)

@@ -184,7 +184,7 @@ static enum mu_status fixup(struct mu_req *r, const void *conf)
 
     if (r->finfo.type == MU_FT_DIR)
         return fixup_dir(r, c);
-    if (r->finfo.type == MU_FT_NONE && r->filename.n)
+    if (r->finfo.type == MU_FT_NONE && r->filename.n && !r->handler.n)
         return fixup_missing(r, c);
     return MU_STATUS_NONE;
 }

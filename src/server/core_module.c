@@ -149,7 +149,7 @@ static const struct mu_directive directives[] = {
                 "May more path follow the name of a file?"),
     MU_DIR_CUSTOM("SetHandler", C, handler, SRVDIR | MU_OVR_FILEINFO, 1, 1,
                   mu_core_set_word_or_none, "Handler for everything in a place"),
-    MU_DIR_CUSTOM("ForceType", C, forced_type, DIR_ | MU_OVR_FILEINFO, 1, 1,
+    MU_DIR_CUSTOM("ForceType", C, forced_type, SRVDIR | MU_OVR_FILEINFO, 1, 1,
                   mu_core_set_word_or_none, "Type of everything in a place"),
     MU_DIR_CUSTOM("AddDefaultCharset", C, default_charset, SRVDIR | MU_OVR_FILEINFO, 1, 1,
                   mu_core_set_default_charset, "charset of text/plain and text/html without one"),
@@ -319,4 +319,5 @@ MU_MODULE(core, .conf_size = sizeof(struct mu_core_conf), .directives = directiv
           .handlers = MU_HANDLERS(
               { "", mu_static_handler, MU_GET | MU_HEAD | MU_POST, false, false },
               { "default-handler", mu_static_handler, MU_GET | MU_HEAD | MU_POST, false, false }),
-          .init = init, .merge = merge, .server_start = mu_server_logs_open);
+          .init = init, .merge = merge, .check = mu_server_logs_check,
+          .server_start = mu_server_logs_open);

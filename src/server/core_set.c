@@ -5,10 +5,12 @@
  */
 #include "core_set.h"
 
+#include <muster/buf.h>
 #include <muster/http.h>
 #include <muster/regex.h>
 #include <muster/str.h>
 
+#include <base/logformat.h>
 #include <base/loglevel.h>
 
 /** A word and the bits it stands for. */
@@ -47,6 +49,18 @@ static void bits_change(struct mu_bits_change *c, char sign, uint32_t bits)
     }
 }
 
+static enum mu_rc illegal_word(struct mu_cmd *cmd, const struct word *words, struct mu_str found)
+{
+    struct mu_buf allowed = { 0 };
+
+    for (const struct word *w = words; w->name; w++)
+        mu_buf_addf(&allowed, "%s%s", w == words ? "" : w[1].name ? ", " : " and ", w->name);
+    mu_cmd_error(cmd, "found '%.*s', allowed are %.*s", MU_FMT(found),
+                 MU_FMT(mu_buf_str(&allowed)));
+    mu_buf_fini(&allowed);
+    return MU_BAD;
+}
+
 /* Words with or without signs; a mixture is an error as in httpd. "None" empties. */
 static enum mu_rc bits_set(struct mu_cmd *cmd, struct mu_bits_change *c, const struct word *words,
                            const struct mu_str *args, size_t n)
@@ -59,7 +73,7 @@ static enum mu_rc bits_set(struct mu_cmd *cmd, struct mu_bits_change *c, const s
         const struct word *w = word_find(words, sign ? mu_str_sub(s, 1, s.n) : s);
 
         if (!w)
-            return mu_cmd_error(cmd, "illegal option '%.*s'", MU_FMT(s));
+            return illegal_word(cmd, words, s);
         has_signs = has_signs || sign;
         has_plain = has_plain || !sign;
         if (has_signs && has_plain)
@@ -86,6 +100,14 @@ enum mu_rc mu_core_set_options(struct mu_cmd *cmd, void *conf, const struct mu_s
         { NULL, 0 },
     };
 
+    for (size_t i = 0; i < n; i++) {
+        struct mu_str s = mu_str_sub(args[i], 1, args[i].n);
+
+        if ((mu_str_starts(args[i], MU_S("+")) || mu_str_starts(args[i], MU_S("-"))) &&
+            (mu_str_ieq(s, MU_S("None")) || mu_str_ieq(s, MU_S("All"))))
+            return mu_cmd_error(cmd, "found '%.*s', but None and All stand without + and -",
+                                MU_FMT(args[i]));
+    }
     return bits_set(cmd, &((struct mu_core_conf *)conf)->options_change, words, args, n);
 }
 
@@ -143,7 +165,7 @@ enum mu_rc mu_core_set_allow_override(struct mu_cmd *cmd, void *conf, const stru
     struct mu_core_conf *c = conf;
 
     if (cmd->section_is_location)
-        return mu_cmd_error(cmd, "AllowOverride stands in <Directory> only");
+        mu_cmd_warn(cmd, "AllowOverride has no effect in <Location>: only <Directory> is asked");
     c->allow_override = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
@@ -230,6 +252,19 @@ enum mu_rc mu_core_set_error_document(struct mu_cmd *cmd, void *conf, const stru
     return MU_OK;
 }
 
+/* The module of "module:level": one that is on, or a part of the server that logs by a name of its own. */
+static bool is_log_module(const struct mu_cmd *cmd, struct mu_str word)
+{
+    ssize_t colon = mu_str_chr(word, ':');
+    struct mu_str name;
+
+    if (colon < 0)
+        return true;
+    name = mu_log_module_name(mu_str_sub(word, 0, (size_t)colon));
+    return mu_config_has_module(cmd->config, name) || mu_str_eq(name, MU_S("spawn")) ||
+           mu_str_eq(name, MU_S("suexec"));
+}
+
 enum mu_rc mu_core_set_log_level(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
                                  size_t n)
 {
@@ -248,6 +283,9 @@ enum mu_rc mu_core_set_log_level(struct mu_cmd *cmd, void *conf, const struct mu
                                 "found '%.*s', allowed is [module:]level, level being one of "
                                 "emerg, alert, crit, error, warn, notice, info, debug, trace1 "
                                 "to trace8",
+                                MU_FMT(args[i]));
+        if (!is_log_module(cmd, args[i]))
+            return mu_cmd_error(cmd, "found '%.*s', but no module of that name is on",
                                 MU_FMT(args[i]));
     }
     c->log_levels = levels;
@@ -429,6 +467,9 @@ enum mu_rc mu_core_set_word_or_none(struct mu_cmd *cmd, void *conf, const struct
     struct mu_str *field = (struct mu_str *)(void *)((char *)conf + cmd->directive->offset);
 
     (void)n;
+    if (mu_str_find(args[0], MU_S("%{")) >= 0)
+        return mu_cmd_error(cmd, "found '%.*s': expressions are not in this version",
+                            MU_FMT(args[0]));
     if (mu_str_ieq(args[0], MU_S("none")))
         *field = MU_S("");
     else if (mu_str_chr(args[0], ':') >= 0) /* "proxy:unix:/run/My.sock": more than a name */
@@ -459,13 +500,28 @@ enum mu_rc mu_core_set_filter(struct mu_cmd *cmd, void *conf, const struct mu_st
     return MU_OK;
 }
 
+static bool has_message(const struct mu_logformat *f)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->items[i].kind == 'M')
+            return true;
+    }
+    return false;
+}
+
 /* [connection|request] format: the plain form is what messages look like. */
 enum mu_rc mu_core_set_error_log_format(struct mu_cmd *cmd, void *conf, const struct mu_str *args,
                                         size_t n)
 {
     struct mu_core_conf *c = conf;
+    struct mu_str err = MU_S("out of memory");
+    struct mu_logformat format;
 
     if (n == 1) {
+        if (mu_logformat_compile(cmd->arena, args[0], &format, &err) != MU_OK)
+            return mu_cmd_error(cmd, "ErrorLogFormat: %.*s", MU_FMT(err));
+        if (!has_message(&format))
+            return mu_cmd_error(cmd, "ErrorLogFormat must hold the message, %%M");
         c->error_log_format = mu_str_dup(cmd->arena, args[0]);
         return c->error_log_format.p ? MU_OK : mu_cmd_error(cmd, "out of memory");
     }

@@ -195,7 +195,7 @@ static struct mu_str make_page(struct mu_req *r, struct mu_str location, enum mu
             &b, MU_S("\nerror was encountered while trying to use an ErrorDocument to handle the "
                      "request.</p>\n"));
     }
-    mu_buf_add(&b, mu_req_signature(r));
+    mu_buf_add(&b, mu_req_signature(r, MU_S("<hr>\n")));
     mu_buf_add(&b, MU_S("</body></html>\n"));
     page = b.is_failed ? MU_STR_NULL : mu_str_dup(r->arena, mu_buf_str(&b));
     mu_buf_fini(&b);

@@ -110,7 +110,7 @@ struct mu_str mu_req_server_tokens(const struct mu_req *r)
     return full;
 }
 
-struct mu_str mu_req_signature(struct mu_req *r)
+struct mu_str mu_req_signature(struct mu_req *r, struct mu_str before)
 {
     const struct mu_core_conf *core = mu_core_of(r->conf);
     struct mu_str name, tokens = mu_req_server_tokens(r), admin = mu_req_admin(r);
@@ -119,13 +119,11 @@ struct mu_str mu_req_signature(struct mu_req *r)
         return MU_S("");
     name = mu_html_escape(r->arena, mu_req_server_name(r));
     if (core->server_signature == MU_SIGNATURE_EMAIL)
-        return mu_fmt(
-            r->arena,
-            "<hr>\n<address>%.*s Server at <a href=\"%s%.*s\">%.*s</a> Port %u</address>\n",
-            MU_FMT(tokens),
-            mu_uri_is_absolute(admin) ? "" : "mailto:", MU_FMT(mu_html_escape(r->arena, admin)),
-            MU_FMT(name), mu_req_server_port(r));
-    return mu_fmt(r->arena, "<hr>\n<address>%.*s Server at %.*s Port %u</address>\n",
+        return mu_fmt(r->arena,
+                      "%.*s<address>%.*s Server at <a href=\"%s%.*s\">%.*s</a> Port %u</address>\n",
+                      MU_FMT(before), MU_FMT(tokens), mu_uri_is_absolute(admin) ? "" : "mailto:",
+                      MU_FMT(mu_html_escape(r->arena, admin)), MU_FMT(name), mu_req_server_port(r));
+    return mu_fmt(r->arena, "%.*s<address>%.*s Server at %.*s Port %u</address>\n", MU_FMT(before),
                   MU_FMT(tokens), MU_FMT(name), mu_req_server_port(r));
 }
 

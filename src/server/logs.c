@@ -132,6 +132,33 @@ enum mu_rc mu_server_logs_open(struct mu_config *config)
     return MU_OK;
 }
 
+enum mu_rc mu_server_logs_check(struct mu_config *config, struct mu_arena *a)
+{
+    enum mu_rc rc = MU_OK;
+
+    for (size_t i = 0; i < config->vhosts_n; i++) {
+        const struct mu_vhost *v = config->vhosts[i];
+        struct mu_str target = mu_core_of(v->base)->error_log, file, err;
+        unsigned line = 0;
+        bool is_said = mu_config_where(config, v, MU_S("ErrorLog"), &file, &line);
+
+        if ((!is_said && !v->is_main) ||
+            mu_logout_check(a, target, config->server_root, &err) == MU_OK)
+            continue;
+        if (is_said)
+            rc =
+                mu_config_error(config, "%.*s:%u: ErrorLog: %.*s", MU_FMT(file), line, MU_FMT(err));
+        else
+            rc = mu_config_error(config, "ErrorLog: %.*s", MU_FMT(err));
+    }
+    return rc;
+}
+
+enum mu_rc mu_log_file_check(struct mu_config *config, struct mu_str target, struct mu_str *err)
+{
+    return mu_logout_check(config->arena, target, config->server_root, err);
+}
+
 static void log_file_fini(void *arg)
 {
     struct mu_log_file *f = arg;

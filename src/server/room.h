@@ -106,6 +106,8 @@ void mu_server_print_vhosts(const struct mu_config *c);
 void mu_core_derive(struct mu_core_conf *c);
 /** core's server_start: error logs of all servers. */
 enum mu_rc mu_server_logs_open(struct mu_config *config);
+/** Is there a folder for each ErrorLog? Errors are reported. */
+enum mu_rc mu_server_logs_check(struct mu_config *config, struct mu_arena *a);
 /** Write out what buffered access logs hold. */
 void mu_server_logs_flush(const struct mu_config *config);
 /** The error log of a server, NULL for the process's. */

@@ -363,8 +363,7 @@ static void print_set(const struct name_set *s)
     if (s->hosts.n == 1) {
         printf("%-22s %.*s (%.*s:%u)\n", where, MU_FMT(mu_vhost_server_name(first)),
                MU_FMT(first->file), first->line);
-        print_aliases(first);
-        return;
+        return; /* its aliases decide nothing; httpd does not print them either */
     }
     printf("%-22s is a NameVirtualHost\n", where);
     print_host(first, "default server", 0);

@@ -227,6 +227,16 @@ enum mu_rc mu_walk_end(struct mu_walk *w, struct mu_str filename)
     return take_conf(w);
 }
 
+/* <Directory> sections for the last component of `path`. httpd takes it for a directory although it is a file, where
+ * links are followed without a check; so <Directory "/var/www/secret.txt"> protects a file, and must go on doing so. */
+static enum mu_rc enter_last(struct mu_walk *w, struct mu_str path, uint32_t depth,
+                             enum mu_ftype type)
+{
+    bool is_taken = type == MU_FT_DIR || (type == MU_FT_REG && w->links == MU_LINKS_FOLLOW);
+
+    return is_taken && depth > 0 ? mu_walk_enter(w, path, depth) : MU_OK;
+}
+
 /* ---- names and the file system ---- */
 
 /** One resolution of r->filename; fits what mu_offload hands over. */
@@ -338,6 +348,17 @@ static enum mu_status keep_path_fd(struct resolve *s, int fd)
     return MU_STATUS_NONE;
 }
 
+/* The component that ends at `end` is a file, open as `fd`. */
+static enum mu_status end_at_file(struct resolve *s, int fd, struct mu_str path, size_t end,
+                                  uint32_t depth)
+{
+    if (keep_path_fd(s, fd) != MU_STATUS_NONE)
+        return MU_503_SERVICE_UNAVAILABLE;
+    if (end == path.n && enter_last(&s->w, path, depth, MU_FT_REG) != MU_OK)
+        return MU_503_SERVICE_UNAVAILABLE;
+    return cut(s, path, end);
+}
+
 /* One step down from *at. Sets *is_end when the walk is over. */
 static enum mu_status step(struct resolve *s, int *at, struct mu_str path, size_t start, size_t end,
                            uint32_t depth, bool *is_end)
@@ -362,8 +383,7 @@ static enum mu_status step(struct resolve *s, int *at, struct mu_str path, size_
     if (found != MU_FOUND)
         return refused(s, found, here);
     if (s->r->finfo.type == MU_FT_REG)
-        return keep_path_fd(s, next) == MU_STATUS_NONE ? cut(s, path, end)
-                                                       : MU_503_SERVICE_UNAVAILABLE;
+        return end_at_file(s, next, path, end, depth);
     if (s->r->finfo.type == MU_FT_OTHER) {
         close(next);
         return denied(s, "neither a file nor a directory", here);
@@ -473,14 +493,12 @@ static bool resolve_quickly(struct resolve *s)
         return is_plainly_missing(s, start, end, follows);
     if (found != MU_FOUND || r->finfo.type == MU_FT_OTHER)
         return false;
-    if (r->finfo.type == MU_FT_DIR && depth > 0) {
-        if (mu_walk_enter(&s->w, mu_str_sub(r->filename, 0, end), depth) != MU_OK) {
-            s->status = MU_503_SERVICE_UNAVAILABLE;
-            return true;
-        }
-        if (s->w.has_override)
-            return false;
+    if (enter_last(&s->w, mu_str_sub(r->filename, 0, end), depth, r->finfo.type) != MU_OK) {
+        s->status = MU_503_SERVICE_UNAVAILABLE;
+        return true;
     }
+    if (s->w.has_override)
+        return false;
     mu_core_req(r)->follows = follows;
     s->is_plain = true;
     return true;
@@ -584,8 +602,7 @@ enum mu_status mu_walk_known(struct mu_req *r, const struct mu_finfo *fi)
     if (mu_walk_begin(&w, r->vhost, r, r->arena) != MU_OK ||
         enter_parents(&w, r->filename, &start, &end, &depth) != MU_OK)
         return MU_503_SERVICE_UNAVAILABLE;
-    if (fi->type == MU_FT_DIR && depth > 0 &&
-        mu_walk_enter(&w, mu_str_sub(r->filename, 0, end), depth) != MU_OK)
+    if (enter_last(&w, mu_str_sub(r->filename, 0, end), depth, fi->type) != MU_OK)
         return MU_503_SERVICE_UNAVAILABLE;
     if (w.strictest != MU_LINKS_FOLLOW || w.has_override ||
         (fi->type != MU_FT_REG && fi->type != MU_FT_DIR))

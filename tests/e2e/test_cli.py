@@ -49,6 +49,17 @@ def test_compiled_in_modules():
     assert len(set(lines)) == len(lines)
 
 
+def test_an_installation_can_switch_every_built_in_module():
+    """One LoadModule line, and the modules without one are off: what `make install` enables has to name them all."""
+    always = {"so", "watchdog", "log_config", "logio", "version", "unixd", "app", "pool"}
+    built_in = {m[1] for m in re.finditer(r"^  mod_(\w+)\.c$", run("-l").stdout, re.M)} - always
+    folder = os.path.join(harness.TOP, "examples", "conf", "mods-available")
+    assert built_in <= {f[:-len(".load")] for f in os.listdir(folder)}
+    for name in built_in:
+        with open(os.path.join(folder, name + ".load")) as f:
+            assert "LoadModule %s_module modules/mod_%s.so\n" % (name, name) in f.read()
+
+
 def test_compiled_in_mpm_agrees_with_the_loaded_one(make):
     listed = run("-l").stdout.splitlines()
     loaded = make().run("-M").stdout.splitlines()
@@ -194,8 +205,47 @@ def test_document_root_of_a_virtual_host(make):
     s = make('<VirtualHost *>\nServerName a\nDocumentRoot "{root}/htdocs"\n</VirtualHost>\n'
              '<VirtualHost *>\nServerName b\nDocumentRoot "{root}/gone"\n</VirtualHost>\n', template=BARE)
     r = s.run("-t")
+    assert (r.returncode, r.stderr.count("warning")) == (0, 1)
+    assert "DocumentRoot '%s' does not exist\n" % s.path("gone") in r.stderr
+
+
+def test_folders_of_logs_must_be_there(make):
+    s = make('<VirtualHost *>\nServerName a\nErrorLog "{root}/gone/error"\n</VirtualHost>\n'
+             'CustomLog "{root}/gone/access" "%h"\nCustomLog "|/bin/cat /gone" "%h"\n', template=BARE)
+    r = s.run("-t")
     assert r.returncode == 1
-    assert r.stderr.count("is not a directory") == 1 and s.path("gone") in r.stderr
+    assert r.stderr.count("cannot access directory '%s' for log file" % s.path("gone")) == 2
+    os.mkdir(s.path("gone"))
+    assert s.run("-t").returncode == 0
+
+
+@pytest.mark.parametrize("line, said", [
+    ('LogFormat "%h %Q" unused', "there is no format item %Q"),
+    ('LogFormat "%{Referer"', "a '{' without its '}'"),
+    ('ErrorLogFormat "%M %Z"', 'unknown item "%Z"'),
+    ('ErrorLogFormat "[%t]"', "must hold the message, %M"),
+    ("LogLevel warn nonesuch:debug", "found 'nonesuch:debug', but no module of that name is on"),
+    ('CustomLog logs/a "%h %Q"', "there is no format item %Q"),
+    ("Options Index", "found 'Index', allowed are Indexes, Includes, IncludesNOEXEC, FollowSymLinks, "),
+    ('<Location "/a">\nAlias "/srv/$1"\n</Location>', "expressions are not in this version"),
+    ('<Location "/a">\nRedirect "/%{HTTP_HOST}"\n</Location>', "expressions are not in this version"),
+    ('SetHandler "%{ENV:x}"', "expressions are not in this version"),
+    ("Options +All", "found '+All', but None and All stand without"),
+])
+def test_formats_and_words_are_checked_where_they_stand(make, line, said):
+    s = make(line + "\n", template=BARE)
+    with open(s.path("conf/httpd.conf")) as f:
+        number = f.read().split(line)[0].count("\n") + 1 + line.startswith("<")
+    r = s.run("-t")
+    assert r.returncode == 1
+    assert r.stderr.startswith("muster: Syntax error on line %d of %s:\n" % (number, s.path("conf/httpd.conf"))), r.stderr
+    assert said in r.stderr
+
+
+def test_useless_allow_override_is_a_warning(make):
+    r = make("<Location />\nAllowOverride None\n</Location>\n", template=BARE).run("-t")
+    assert r.returncode == 0
+    assert "AllowOverride has no effect in <Location>" in r.stderr
 
 
 def test_missing_server_name_is_a_warning(make):

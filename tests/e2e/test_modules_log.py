@@ -145,4 +145,4 @@ def test_a_bad_format_is_an_error_with_its_place(make):
     s = make('\nCustomLog "{root}/logs/x" "%z"')
     r = s.run("-t")
     assert r.returncode == 1
-    assert re.search(r"httpd\.conf:\d+: .*%z", r.stderr)
+    assert re.search(r"on line \d+ of .*httpd\.conf:\n.*%z", r.stderr)

@@ -153,7 +153,7 @@ void ai_write_tail(struct ai_listing *l)
         wants_signature = false;
     }
     if (wants_signature)
-        mu_buf_add(&l->b, mu_req_signature(l->r));
+        mu_buf_add(&l->b, mu_req_signature(l->r, MU_S("")));
     if (wants_end)
         mu_buf_add(&l->b, MU_S("</body></html>\n"));
 }

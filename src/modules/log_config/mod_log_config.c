@@ -19,6 +19,7 @@ struct access_log {
     struct mu_log_file *file;        /**< opened by server_start */
     struct mu_str env;               /**< env=NAME; p == NULL: always */
     bool env_negated;
+    bool is_resolved; /**< by check, for better or worse */
     struct mu_str conf_file;
     unsigned line;
 };
@@ -50,11 +51,23 @@ static enum mu_rc list_add(struct mu_arena *a, struct log_list *l, struct access
     return MU_OK;
 }
 
+/* Here rather than by check, so that the error stands with all others, whether or not the format is used. */
+static enum mu_rc check_format(struct mu_cmd *cmd, struct mu_str text)
+{
+    struct mu_str err;
+
+    if (log_format_compile(cmd->arena, text, &err))
+        return MU_OK;
+    return mu_cmd_error(cmd, "log format \"%.*s\": %.*s", MU_FMT(text), MU_FMT(err));
+}
+
 static enum mu_rc set_format(struct mu_cmd *cmd, void *conf, const struct mu_str *args, size_t n)
 {
     struct log_conf *c = conf;
     struct mu_str *text;
 
+    if (check_format(cmd, args[0]) != MU_OK)
+        return MU_BAD;
     if (n == 1) {
         c->transfer_format = args[0];
         return MU_OK;
@@ -98,6 +111,8 @@ static enum mu_rc set_log(struct mu_cmd *cmd, void *conf, const struct mu_str *a
     log->line = cmd->line;
     if (n > 2 && set_condition(cmd, log, args[2]) != MU_OK)
         return MU_BAD;
+    if (n > 1 && mu_str_chr(args[1], '%') >= 0 && check_format(cmd, args[1]) != MU_OK)
+        return MU_BAD; /* without a percent sign it may be a name that is given later */
     if (list_add(cmd->arena, is_global ? &c->globals : &c->logs, log) != MU_OK)
         return mu_cmd_error(cmd, "out of memory");
     return MU_OK;
@@ -126,30 +141,47 @@ static enum mu_rc merge(struct mu_arena *a, const void *base, const void *over, 
 
 #define COMMON_FORMAT MU_S("%h %l %u %t \"%r\" %>s %b")
 
-static enum mu_rc resolve(struct mu_config *config, struct mu_arena *a, struct log_conf *c,
-                          struct log_list *l)
+static enum mu_rc resolve(struct mu_config *config, struct mu_arena *a, const struct log_conf *c,
+                          struct access_log *log)
 {
+    const struct mu_str *named;
+    struct mu_str text = log->format_text, err;
+
+    if (!text.p)
+        text = c->transfer_format.p ? c->transfer_format : COMMON_FORMAT;
+    named = c->formats ? mu_map_get(c->formats, text) : NULL;
+    if (named)
+        text = *named;
+    else if (mu_str_eq(text, MU_S("common")) || mu_str_eq(text, MU_S("CLF")))
+        text = COMMON_FORMAT;
+    log->format = log_format_compile(a, text, &err);
+    if (!log->format)
+        return mu_config_error(config, "%.*s:%u: log format \"%.*s\": %.*s", MU_FMT(log->conf_file),
+                               log->line, MU_FMT(text), MU_FMT(err));
+    if (mu_log_file_check(config, log->target, &err) != MU_OK)
+        return mu_config_error(config, "%.*s:%u: %.*s", MU_FMT(log->conf_file), log->line,
+                               MU_FMT(err));
+    return MU_OK;
+}
+
+/* Servers without logs of their own share those of the main one: each log is looked at once. */
+static enum mu_rc resolve_all(struct mu_config *config, struct mu_arena *a, struct log_conf *c,
+                              struct log_list *l)
+{
+    enum mu_rc rc = MU_OK;
+
     for (size_t i = 0; i < l->n; i++) {
         struct access_log *log = l->v[i];
-        const struct mu_str *named;
-        struct mu_str text = log->format_text, err;
 
-        if (!log->format) {
-            if (!text.p)
-                text = c->transfer_format.p ? c->transfer_format : COMMON_FORMAT;
-            named = c->formats ? mu_map_get(c->formats, text) : NULL;
-            if (!named && (mu_str_eq(text, MU_S("common")) || mu_str_eq(text, MU_S("CLF"))))
-                text = COMMON_FORMAT;
-            log->format = log_format_compile(a, named ? *named : text, &err);
-            if (!log->format)
-                return mu_config_error(config, "%.*s:%u: log format \"%.*s\": %.*s",
-                                       MU_FMT(log->conf_file), log->line,
-                                       MU_FMT(named ? *named : text), MU_FMT(err));
-        }
+        if (!log->is_resolved && resolve(config, a, c, log) != MU_OK)
+            rc = MU_BAD;
+        log->is_resolved = true;
+        if (!log->format)
+            continue;
         mu_module_log_config.wants_timing |= log->format->wants_timing;
         c->wants_host = c->wants_host || log->format->wants_host;
     }
-    return MU_OK;
+    return rc;
 }
 
 /* The merged confs are this module's until the configuration is published, which is after this hook. */
@@ -161,15 +193,18 @@ static struct log_conf *conf_of(const struct mu_vhost *v)
 static enum mu_rc check(struct mu_config *config, struct mu_arena *a)
 {
     const struct mu_vhost *v;
+    enum mu_rc rc = MU_OK;
 
     mu_module_log_config.wants_timing = false;
     for (size_t i = 0; (v = mu_config_vhost(config, i)); i++) {
         struct log_conf *c = conf_of(v);
 
-        if (resolve(config, a, c, &c->globals) != MU_OK || resolve(config, a, c, &c->logs) != MU_OK)
-            return MU_BAD;
+        if (resolve_all(config, a, c, &c->globals) != MU_OK)
+            rc = MU_BAD;
+        if (resolve_all(config, a, c, &c->logs) != MU_OK)
+            rc = MU_BAD;
     }
-    return MU_OK;
+    return rc;
 }
 
 static enum mu_rc open_all(struct mu_config *config, struct log_list *l)

@@ -196,6 +196,6 @@ void status_html(struct mu_req *r, const struct mu_server_view *v, const struct 
                 "logging, <b>G</b> finishing, <b>I</b> idle clean-up, <b>.</b> open slot</p>\n"));
     add_workers(b, o->is_no_table);
     add_providers(r, b);
-    mu_buf_add(b, mu_req_signature(r));
+    mu_buf_add(b, mu_req_signature(r, MU_S("<hr>\n")));
     mu_buf_add(b, MU_S("</body></html>\n"));
 }

@@ -21,6 +21,7 @@ int site_setup(void **state)
     assert_non_null(mkdtemp(site->root));
     assert_int_equal(chmod(site->root, 0755), 0);
     site_dir("htdocs");
+    site_dir("logs");
     return 0;
 }
 

@@ -128,7 +128,7 @@ static void test_errors_are_reported(void **state)
     (void)state;
     site_load_bad("Options Indexes +FollowSymLinks\n");
     assert_has(site->messages, "either all words start");
-    site_load_bad("<Location /x>\nAllowOverride All\n</Location>\n");
+    site_load_bad("<Directory /x>\nAllowOverride Sometimes\n</Directory>\n");
     site_load_bad("ErrorDocument 299 x\n");
     site_load_bad("ErrorDocument 999 x\n");
     site_load_bad("ErrorDocument not-found x\n");
