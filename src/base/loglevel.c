@@ -48,6 +48,8 @@ struct mu_str mu_log_module_name(struct mu_str name)
         name.n -= 7;
     if (mu_str_starts(name, MU_S("mod_")))
         name = mu_str_sub(name, 4, name.n);
+    if (mu_str_eq(name, MU_S("cgid")))
+        name.n--; /* httpd's other edition of mod_cgi, which is one module here */
     return name;
 }
 

@@ -16,7 +16,10 @@ const char *mu_log_level_name(enum mu_log_level level);
 /** Level by name, without case. Returns false when there is no such level. */
 bool mu_log_level_parse(struct mu_str name, enum mu_log_level *level);
 
-/** "core", "core_module", "mod_core.c" and "core.c" are spellings of one name; a view of it. */
+/**
+ * "core", "core_module", "mod_core.c" and "core.c" are spellings of one name, cgid and cgi names of one module; a view of
+ * the name log calls have.
+ */
 struct mu_str mu_log_module_name(struct mu_str spelled);
 
 /**

@@ -261,6 +261,10 @@ static bool is_log_module(const struct mu_cmd *cmd, struct mu_str word)
     if (colon < 0)
         return true;
     name = mu_log_module_name(mu_str_sub(word, 0, (size_t)colon));
+    for (size_t i = 0; i < cmd->config->modules_n; i++) {
+        if (mu_str_eq(name, mu_str_c(cmd->config->modules[i]->name)))
+            return true;
+    }
     return mu_config_has_module(cmd->config, name) || mu_str_eq(name, MU_S("spawn")) ||
            mu_str_eq(name, MU_S("suexec"));
 }

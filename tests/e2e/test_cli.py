@@ -242,6 +242,13 @@ def test_formats_and_words_are_checked_where_they_stand(make, line, said):
     assert said in r.stderr
 
 
+def test_log_levels_of_modules_by_all_their_names(make):
+    s = make("LoadModule cgid_module modules/mod_cgid.so\nLoadModule authz_core_module modules/mod_authz_core.so\n"
+             "LogLevel warn cgid:debug cgi:info core:info mod_unixd.c:debug spawn:debug mpm_%s:info\n" % harness.MPM,
+             template=BARE)
+    assert s.run("-t").returncode == 0, s.run("-t").stderr
+
+
 def test_useless_allow_override_is_a_warning(make):
     r = make("<Location />\nAllowOverride None\n</Location>\n", template=BARE).run("-t")
     assert r.returncode == 0

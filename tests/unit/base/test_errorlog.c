@@ -258,6 +258,7 @@ static void test_levels(void **state)
     assert_int_equal(mu_log_levels_add(server, MU_S(":warn")), MU_BAD);
     assert_int_equal(mu_log_module_index(MU_S("mod_ssl.c")), mu_log_module_index(MU_S("ssl")));
     assert_int_equal(mu_log_module_index(MU_S("ssl_module")), mu_log_module_index(MU_S("ssl")));
+    assert_int_equal(mu_log_module_index(MU_S("mod_cgid.c")), mu_log_module_index(MU_S("cgi")));
     assert_int_equal(mu_log_module_find("unknown"), 0);
     assert_true(mu_log_level_parse(MU_S("Trace8"), &level));
     assert_string_equal(mu_log_level_name(level), "trace8");
