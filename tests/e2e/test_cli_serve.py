@@ -59,6 +59,9 @@ class Served:
         return self.process.returncode
 
     def remove(self):
+        with contextlib.suppress(AssertionError):       # of a test that failed: what is left of it is killed
+            if self.process.poll() is None:
+                self.stop(signal.SIGTERM)               # takes its PidFile with it
         for p in self.family():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(p.pid, signal.SIGKILL)
