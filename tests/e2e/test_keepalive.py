@@ -74,6 +74,7 @@ def test_graceful_restart_answers_what_is_open(serve):
     with Client(server) as idle, Client(server) as half, Client(server) as body:
         assert idle.get("/a.txt", "Connection: keep-alive\r\n").answer()["Connection"] == "Keep-Alive"
         half.send("GET /a.txt HTTP/1.1\r\nHo")
+        harness.await_arrival(half.s)
         body.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
         assert body.head().status == 200
         server.graceful()

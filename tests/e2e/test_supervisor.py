@@ -286,6 +286,7 @@ def test_graceful_stop_finishes_what_has_begun(serve):
     server = serve("TimeOut 60")
     with server.connect() as s:
         s.sendall(b"GET / HTTP/1.1\r\nHo")
+        harness.await_arrival(s)
         wait_until("a child has the connection", lambda: server.get("/").status == 200)
         server.send_signal(signal.SIGWINCH)
         wait_until("nobody is let in", lambda: not server._accepts(server.port))
@@ -303,6 +304,7 @@ def test_graceful_shutdown_timeout(serve):
                    "</IfModule>")
     with server.connect() as s:
         s.sendall(b"GET / HTTP/1.1\r\nHo")
+        harness.await_arrival(s)
         wait_until("a child has the connection", lambda: server.get("/").status == 200)
         assert server.stop(signal.SIGWINCH) == 0
         assert "GracefulShutdownTimeout is over" in server.error_log()

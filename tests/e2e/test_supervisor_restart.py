@@ -72,6 +72,7 @@ def test_hangup_for_modules_that_cannot_start_costs_no_connection(serve, config)
     before = child_pids(server)
     with server.connect() as s:
         s.sendall(b"GET / HTTP/1.1\r\nHo")
+        harness.await_arrival(s)
         wait_until("a child has the connection", lambda: server.get("/").status == 200)
         server.configure(config)
         server.send_signal(signal.SIGHUP)
@@ -91,6 +92,7 @@ def test_a_busy_old_child_says_that_it_leaves(make):
     server.start()
     with server.connect() as s:
         s.sendall(b"GET / HTTP/1.1\r\nHo")
+        harness.await_arrival(s)
         wait_until("a child has the connection", lambda: server.get("/").status == 200)
         before = child_pids(server)
         server.graceful()
