@@ -94,10 +94,36 @@ enum mu_rc mu_h1_field_line(struct mu_h1_pass *pass, struct mu_str line, bool *m
     return pass->arena ? store(pass, id, name, value) : MU_OK;
 }
 
+/*
+ * One SP and `text` behind `value`. The room doubles, so that a field of thousands of short lines
+ * costs little more memory than it has bytes.
+ */
+static enum mu_rc append_text(struct mu_h1_pass *pass, struct mu_str *value, struct mu_str text)
+{
+    size_t n = value->n + (value->n > 0), need = n + text.n;
+
+    if (value->p != pass->folded || need > pass->folded_cap) {
+        char *p = mu_arena_alloc(pass->arena, 2 * need);
+
+        if (!p) {
+            return out_of_memory(pass);
+        }
+        memcpy(p, value->p, value->n);
+        pass->folded = p;
+        pass->folded_cap = 2 * need;
+    }
+    if (value->n > 0) {
+        pass->folded[value->n] = ' ';
+    }
+    memcpy(pass->folded + n, text.p, text.n);
+    *value = (struct mu_str){ pass->folded, need };
+    return MU_OK;
+}
+
 enum mu_rc mu_h1_fold_line(struct mu_h1_pass *pass, struct mu_str line)
 {
     struct mu_headers *h = &pass->head->headers;
-    struct mu_str text = mu_ch_trim_ows(line), joined;
+    struct mu_str text = mu_ch_trim_ows(line);
 
     if (text.n == 0) {
         return mu_h1_bad(pass, "empty continuation line");
@@ -105,15 +131,7 @@ enum mu_rc mu_h1_fold_line(struct mu_h1_pass *pass, struct mu_str line)
     if (!is_value(pass, text)) {
         return mu_h1_bad(pass, "control character in a header field");
     }
-    if (!pass->arena) {
-        return MU_OK;
-    }
-    joined = mu_str_cat(pass->arena, h->v[h->n - 1].value, MU_S(" "), text);
-    if (!joined.p) {
-        return out_of_memory(pass);
-    }
-    h->v[h->n - 1].value = mu_ch_trim_ows(joined);
-    return MU_OK;
+    return pass->arena ? append_text(pass, &h->v[h->n - 1].value, text) : MU_OK;
 }
 
 /* What the special fields said, gathered over the whole head. */

@@ -9,6 +9,8 @@ struct mu_h1_pass {
     const struct mu_h1_limits *limits;
     struct mu_arena *arena; /**< NULL: look at the syntax alone, keep no fields */
     struct mu_h1_head *head;
+    char *folded; /**< of the arena: where the value of a field of several lines is put together */
+    size_t folded_cap;
     enum mu_status status;
     const char *problem;
 };

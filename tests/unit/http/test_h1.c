@@ -577,6 +577,34 @@ static void test_unfolded_value(void **state)
     mu_arena_destroy(a);
 }
 
+/* However many lines a field has, putting it together takes no more than a few times its bytes. */
+static void test_memory_of_unfolding(void **state)
+{
+    struct mu_arena *a = mu_arena_create(0);
+    struct mu_h1_limits limits = limits_of(UNSAFE);
+    struct mu_h1_parser p = { 0 };
+    struct mu_buf in = { 0 };
+    struct mu_h1_head h;
+    enum mu_status status;
+    size_t head_len;
+
+    (void)state;
+    limits.max_field = 8190;
+    mu_buf_add(&in, MU_S("GET / HTTP/1.1\r\nHost: a\r\n"));
+    for (int field = 0; field < 3; field++) {
+        mu_buf_add(&in, MU_S("A: b\r\n"));
+        for (int i = 0; i < 4000; i++) {
+            mu_buf_add(&in, MU_S(" c\n"));
+        }
+    }
+    mu_buf_add(&in, MU_S("\r\n"));
+    assert_int_equal(mu_h1_parse(&p, &limits, a, in.p, in.n, &h, &head_len, &status), MU_OK);
+    assert_int_equal(h.headers.v[3].value.n, 1 + 4000 * 2);
+    assert_true(mu_arena_used(a) < 4 * in.n);
+    mu_buf_fini(&in);
+    mu_arena_destroy(a);
+}
+
 /* What was understood before the error is there for the access log. */
 static void test_head_after_error(void **state)
 {
@@ -730,6 +758,7 @@ int main(void)
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_meaning),
         cmocka_unit_test(test_unfolded_value),
+        cmocka_unit_test(test_memory_of_unfolding),
         cmocka_unit_test(test_head_after_error),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_limit_of_folded_field),
