@@ -121,7 +121,7 @@ static const char other_text[] =
 
 static void add_expectation(struct mu_buf *b, struct mu_req *r)
 {
-    struct mu_str expect = mu_headers_get_id(&r->in, MU_H_EXPECT);
+    struct mu_str expect = mu_headers_join(r->arena, &r->in, MU_H_EXPECT);
 
     if (expect.n) {
         mu_buf_add(

@@ -131,6 +131,7 @@ enum mu_rc mu_exchange_take_head(struct mu_exchange *x, const struct mu_h1_head 
     r->in = head->headers;
     x->raw_path = head->path;
     x->expects_continue = head->expects_continue;
+    x->expects_unknown = head->expects_unknown;
     if (MU_UNLIKELY(head->has_target_host) && replace_host(x, head) != MU_OK)
         return MU_NOMEM;
     return take_host(x, head->host);

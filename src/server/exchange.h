@@ -55,6 +55,7 @@ struct mu_exchange {
     enum mu_status bad;     /**< set when the head was refused: answer this and close */
     const char *bad_reason; /**< for the log */
     bool expects_continue;  /**< 100 Continue is awaited and was not sent */
+    bool expects_unknown;   /**< something else is expected, which nobody here knows: 417 */
     bool is_head_sent;
     bool is_ended;        /**< the last chunk was taken */
     bool is_aborted;      /**< the client left or an error cut the answer short */

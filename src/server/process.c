@@ -393,12 +393,10 @@ static enum mu_status decode_path(struct mu_exchange *x)
 
 static enum mu_status check_expect(struct mu_req *r)
 {
-    struct mu_str expect = mu_headers_get_id(&r->in, MU_H_EXPECT);
-
-    if (MU_LIKELY(!expect.n) || r->version < 1001 || mu_str_ieq(expect, MU_S("100-continue")))
+    if (MU_LIKELY(!mu_exchange_of(r)->expects_unknown))
         return MU_STATUS_NONE;
     MU_LOG(&r->log, "core", MU_LOG_INFO, "MU0623", "client sent an unknown Expect: '%.*s'",
-           MU_FMT(expect));
+           MU_FMT(mu_headers_join(r->arena, &r->in, MU_H_EXPECT)));
     return MU_417_EXPECTATION_FAILED;
 }
 

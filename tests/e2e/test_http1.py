@@ -139,7 +139,7 @@ def test_expect_continue(server):
         assert (a.status, a["Connection"]) == (403, "close")
         assert c.is_closed()
     with Client(server) as c:
-        c.send(head % ("/echo", "miracles"))
+        c.send(head % ("/echo", "100-continue\r\nExpect: miracles"))
         assert c.answer().status == 417
 
 
