@@ -306,7 +306,7 @@ static enum mu_status answer_status(struct mu_req *r, enum mu_status status)
         /* An error behind the head: what was sent so far must not look like the whole answer. */
         if (x->is_head_sent && !x->is_ended && status >= 400 &&
             status != mu_exchange_answer(x)->status)
-            x->is_aborted = true;
+            (void)mu_resp_abort(r);
         mu_req_end(mu_exchange_answer(x));
         return mu_exchange_answer(x)->status;
     }

@@ -91,6 +91,15 @@ def test_a_broken_body_breaks_the_answer(server):
         assert c.rest() == b"3\r\nabc\r\n"
 
 
+def test_a_broken_body_never_destroys_what_was_sent(server):
+    """The client goes on sending: what has been echoed must reach it, and then the end, not a reset."""
+    with Client(server) as c:
+        c.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        assert c.head().status == 200
+        c.send(b"junk" * 100000)
+        assert c.rest() == b"5\r\nhello\r\n"
+
+
 @pytest.mark.parametrize("pieces", [97, 4096, 100000])
 def test_chunked_both_ways(server, pieces):
     body = bytes(range(256)) * 200
