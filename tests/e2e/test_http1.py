@@ -153,6 +153,7 @@ def test_expect_continue(server):
 
 
 def test_head_says_what_get_says(server):
+    os.utime(server.path("htdocs", "one"), (1, 1000000000))  # the tag of a file of this second is weak for a while
     with Client(server) as c:
         get = c.get("/one").answer()
         head = c.get("/one", method="HEAD").answer("HEAD")
