@@ -71,14 +71,39 @@ static enum mu_rc set_add(struct mu_single *s, struct mu_io *io)
     return MU_OK;
 }
 
+/**
+ * The small epoll instance, from the first listener on: later there might be no descriptor for it,
+ * and a child that waits without it would never wake up.
+ */
+static enum mu_rc open_epoll(struct mu_reactor *r)
+{
+    struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = TAG_EVENTFD };
+    int fd;
+
+    if (r->single.listen_epfd >= 0)
+        return MU_OK;
+    fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0)
+        return MU_EIO;
+    if (r->eventfd >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, r->eventfd, &ev) != 0) {
+        close(fd);
+        return MU_EIO;
+    }
+    r->single.listen_epfd = fd;
+    return MU_OK;
+}
+
 static enum mu_rc single_want(struct mu_reactor *r, struct mu_io *io, unsigned want)
 {
-    enum mu_rc rc;
+    enum mu_rc rc = MU_OK;
 
     (void)want; /* asked of the waiters when the wait call is made */
     if (io->flags & MU_IO_REGISTERED)
         return MU_OK;
-    rc = set_add(&r->single, io);
+    if (io->flags & MU_IO_LISTEN)
+        rc = open_epoll(r);
+    if (rc == MU_OK)
+        rc = set_add(&r->single, io);
     if (rc != MU_OK)
         return rc;
     io->flags |= MU_IO_REGISTERED;
@@ -183,19 +208,10 @@ static void join_epoll(struct mu_reactor *r, struct mu_io *io)
  * Before the small epoll instance is waited for: exactly the active listeners and the level watches
  * are in it.
  */
-static bool sync_epoll(struct mu_reactor *r)
+static void sync_epoll(struct mu_reactor *r)
 {
     struct mu_single *s = &r->single;
 
-    if (s->listen_epfd < 0) {
-        struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = TAG_EVENTFD };
-
-        s->listen_epfd = epoll_create1(EPOLL_CLOEXEC);
-        if (s->listen_epfd < 0)
-            return false;
-        if (r->eventfd >= 0 && epoll_ctl(s->listen_epfd, EPOLL_CTL_ADD, r->eventfd, &ev) != 0)
-            return false;
-    }
     for (size_t i = 0; i < s->n; i++) {
         struct mu_io *io = s->set[i];
         bool belongs = is_active_listener(io) || (io->flags & MU_IO_LEVEL);
@@ -209,7 +225,6 @@ static bool sync_epoll(struct mu_reactor *r)
             io->flags &= (uint8_t)~IN_EPOLL;
         }
     }
-    return true;
 }
 
 static struct mu_io *find(const struct mu_single *s, int fd)
@@ -299,8 +314,10 @@ static void wait_poll(struct mu_reactor *r, int timeout_ms, bool with_listeners)
 static void single_wait(struct mu_reactor *r, int timeout_ms)
 {
     size_t busy = build(&r->single);
-    bool with_listeners = r->single.listeners > 0 && sync_epoll(r);
+    bool with_listeners = r->single.listeners > 0;
 
+    if (with_listeners)
+        sync_epoll(r);
     if (with_listeners && busy == 0)
         wait_epoll(r, timeout_ms, MU_IO_LISTEN | MU_IO_LEVEL, true);
     else if (busy == 1 && !with_listeners && mu_ahead_may_wait(r, timeout_ms))
