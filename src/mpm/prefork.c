@@ -125,6 +125,7 @@ static void on_stop(struct mu_stop_watch *w, enum mu_stop how)
         mu_conn_host_drain(&p->host);
 }
 
+/* While the gate rests the accept lock is another process's, which may have descriptors. */
 static void serve(struct prefork *p)
 {
     uint64_t most = p->child->limits->max_connections_per_child;
@@ -135,11 +136,13 @@ static void serve(struct prefork *p)
         if (mu_accept_lock_take(p->child) != MU_OK)
             break;
         mu_gate_resume(&p->gate);
-        while (p->served == before && !p->is_stopping)
+        while (p->served == before && !p->is_stopping && !p->gate.is_starved)
             mu_reactor_turn(p->host.reactor, -1);
-        if (p->served == before)
+        if (p->served == before) {
+            mu_gate_pause(&p->gate);
             mu_accept_lock_release(p->child);
-        while (p->is_serving)
+        }
+        while (p->is_serving || (p->gate.is_starved && !p->is_stopping))
             mu_reactor_turn(p->host.reactor, -1);
     }
 }

@@ -83,7 +83,8 @@ static void limits(struct mu_config *config, struct mu_mpm_limits *out)
                          THREAD_LIMIT_MAX, out);
 }
 
-/* In the listener's reactor: a worker has become idle, the next turn of the loop sees it. */
+/* In the listener's reactor: a worker has become idle, and closed a connection. The next turn of
+ * the loop sees it. */
 static void woken(void *arg)
 {
     struct workers *w = arg;
@@ -91,6 +92,7 @@ static void woken(void *arg)
     pthread_mutex_lock(&w->lock);
     w->is_posted = false;
     pthread_mutex_unlock(&w->lock);
+    mu_gate_relieve(&w->gate);
 }
 
 static void publish(struct workers *w)
@@ -135,17 +137,17 @@ static struct worker *take_idle(struct workers *w)
     return me;
 }
 
-/* Is there an idle worker? With `wants_post` the listener is going to sleep, and wants to be told
- * of the next one. */
-static bool has_idle(struct workers *w, bool wants_post)
+/* Is there an idle worker, and a descriptor for what it is to serve? With `wants_post` the listener
+ * is going to sleep, and wants to be told of the next one. */
+static bool can_accept(struct workers *w, bool wants_post)
 {
-    bool has;
+    bool can;
 
     pthread_mutex_lock(&w->lock);
-    has = w->idle != NULL;
-    w->is_awaited = wants_post && !has;
+    can = w->idle != NULL && !w->gate.is_starved;
+    w->is_awaited = wants_post && !can;
     pthread_mutex_unlock(&w->lock);
-    return has;
+    return can;
 }
 
 static bool all_idle(struct workers *w)
@@ -248,7 +250,7 @@ static bool may_accept(struct mu_gate *g)
     struct workers *w = g->mpm;
     uint32_t most = w->child->limits->max_connections_per_child;
 
-    return (!most || w->served < most) && has_idle(w, false);
+    return (!most || w->served < most) && can_accept(w, false);
 }
 
 static void tell_all(struct workers *w, size_t order)
@@ -286,12 +288,13 @@ static void give_lock(struct workers *w)
 }
 
 /* One step of the listener: the gate is open exactly while a worker is idle and the accept lock, if
- * any, is held. */
+ * any, is held. While the gate rests the lock is another process's, which may have descriptors. */
 static void listen_once(struct workers *w)
 {
     uint64_t before = w->served;
 
-    if (!has_idle(w, true)) {
+    if (!can_accept(w, true)) {
+        give_lock(w);
         mu_gate_pause(&w->gate);
         mu_reactor_turn(w->reactor, -1);
         return;

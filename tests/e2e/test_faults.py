@@ -2,6 +2,7 @@
 import contextlib
 import os
 import random
+import re
 import resource
 import socket
 import struct
@@ -26,6 +27,8 @@ LoadModule park_module "{test_modules}/mod_park.so"
 """
 ONE_CHILD = ("StartServers 1\nMinSpareServers 1\nMaxSpareServers 2\nMaxRequestWorkers 4\n" if MPM == "prefork" else
              "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 100\n")
+TWO_CHILDREN = ("MinSpareServers 1\nMaxRequestWorkers 2\n" if MPM == "prefork" else
+                "ServerLimit 2\nThreadsPerChild 4\nMaxRequestWorkers 8\n")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the children run as somebody else then")
 
 
@@ -294,6 +297,23 @@ def test_no_descriptor_for_a_file(serve):
     for i in range(50):
         assert server.get("/f%d" % i).body == b"x" * 20_000
     assert "exit signal" not in server.error_log()
+
+
+@needs_root
+@pytest.mark.skipif(MPM == "event", reason="event has no accept lock")
+def test_a_child_without_descriptors_gives_the_accept_lock_away(serve):
+    """What a child cannot accept another one does: who waits for descriptors does not hold the lock meanwhile."""
+    server = serve("Mutex pthread mpm-accept\nStartServers 2\n" + TWO_CHILDREN)
+    children = wait_until("both have settled", lambda: len(settled_pids(server)) == 2 and set(settled_pids(server)))
+    for pid in children:
+        used = set(map(int, os.listdir("/proc/%d/fd" % pid)))
+        limit(pid, "RLIMIT_NOFILE", min(set(range(len(used) + 1)) - used))
+    with server.connect() as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        said = wait_until("one has none", lambda: re.search(r"pid (\d+):.*cannot accept more", server.error_log()))
+        for pid in children - {int(said.group(1))}:
+            limit(pid, "RLIMIT_NOFILE", None)
+        assert s.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def is_sanitized():
