@@ -242,6 +242,17 @@ static struct mu_str find_old_tree(struct mu_super *s)
     return MU_STR_NULL;
 }
 
+/* What the state does not speak of is not to live on: nobody would ever close it. */
+static void drop_generation(struct mu_super *s, const struct mu_generation *g)
+{
+    keep(mu_scoreboard_fd(g->board), false);
+    keep(g->locks ? mu_accept_locks_fd(g->locks) : -1, false);
+    for (size_t i = 0; i < s->kids_n; i++) {
+        if (s->kids[i].generation == g)
+            keep(s->kids[i].channel, false);
+    }
+}
+
 /* Children may have come and gone since the state was written: the tables say what is true now. */
 static void refresh_state(struct mu_super *s)
 {
@@ -258,7 +269,7 @@ static void refresh_state(struct mu_super *s)
     s->state_fd = fd;
     mu_reexec_keep(s, true);
     if (s->now)
-        keep(mu_scoreboard_fd(s->now->board), false);
+        drop_generation(s, s->now);
 }
 
 void mu_reexec_back(struct mu_super *s, const char *why)
