@@ -235,6 +235,8 @@ static void set_fields(struct mu_req *r, struct mu_str rest)
         assert_int_equal(mu_headers_add(r->arena, &r->in, name, value), MU_OK);
         if (mu_str_ieq(name, MU_S("Host")))
             set_host(r, value);
+        if (mu_str_ieq(name, MU_S("Expect")))
+            mu_exchange_of(r)->expects_unknown = !mu_str_ieq(value, MU_S("100-continue"));
     }
 }
 
